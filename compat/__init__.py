@@ -1,0 +1,23 @@
+"""Which hooking strategy fits which PyTorch.
+
+A leaf: imports nothing of ``lowering_hooks`` and nothing of ``torch``.  It stands at the top of the
+repository, so that ``noxfile.py`` can read the table without installing anything, and is installed as
+``lowering_hooks.compat``.
+"""
+
+from __future__ import annotations
+
+from .contract import call_function_problems, set_proxy_problems, wrapped_functions
+from .releases import RELEASES, Choice, Release, Strategy, choose, release_of
+
+__all__ = [
+    "RELEASES",
+    "Choice",
+    "Release",
+    "Strategy",
+    "call_function_problems",
+    "choose",
+    "release_of",
+    "set_proxy_problems",
+    "wrapped_functions",
+]
