@@ -1,0 +1,47 @@
+"""The loaded Inductor: its modules, found without importing anything."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final, NamedTuple
+
+GRAPH: Final = "torch._inductor.graph"
+
+
+class Inductor(NamedTuple):
+    """The modules that a strategy touches, as loaded in this process."""
+
+    torch: Any
+    graph: Any
+    lowering: Any
+    exc: Any
+
+
+def loaded() -> Inductor | None:
+    """Return the loaded Inductor; None as long as ``torch._inductor.graph`` is not in ``sys.modules``.
+
+    ``graph`` imports ``lowering`` and ``exc`` itself, on all of 2.0 to 2.15; one that is missing is None.
+    """
+    graph = sys.modules.get(GRAPH)
+    if graph is None:
+        return None
+    package = GRAPH.rpartition(".")[0]
+    lowering, exc = (sys.modules.get(f"{package}.{name}") for name in ("lowering", "exc"))
+    return Inductor(sys.modules.get("torch"), graph, lowering, exc)
+
+
+def half_imported(module: Any) -> bool:
+    """Whether ``module`` is still being executed by an import, in this thread or another."""
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+
+
+def name_of(thing: Any) -> str:
+    """Return the dotted name of a function, or of an object's class.
+
+    A function's is read off its code: functools.wraps gives a wrapper the name of what it wraps.
+    """
+    code = getattr(thing, "__code__", None)
+    if code is not None:
+        qualname = getattr(code, "co_qualname", code.co_name)  # Python >=3.11
+        return f"{thing.__globals__.get('__name__')}.{qualname}"
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"

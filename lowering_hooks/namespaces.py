@@ -1,0 +1,131 @@
+"""Which namespaces are allowed: process-wide, and for a block."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+DEFAULT: Final = frozenset({"vllm", "vllm_aiter"})
+EVERY: Final = "*"
+ACCEPTED: Final = (
+    "the part of an op's name before '::', such as 'vllm', without ':', '*', commas or blanks; "
+    "or '*' alone for every namespace"
+)
+
+# Namespaces of ops that PyTorch itself registers: torch._C._dispatch_get_all_op_names() after importing
+# torch._inductor.compile_fx alone, the union over 2.0.1, 2.4.1, 2.8.0, 2.12.1, 2.13.0 and 2.15.0, and `prim`.
+PYTORCH: Final = frozenset(
+    [
+        "_c10d_functional",
+        "_c10d_functional_autograd",
+        "_dtensor",
+        "_inductor_test",
+        "_native",
+        "_native_aot",
+        "_quantized",
+        "_test",
+        "aten",
+        "c10d",
+        "c10d_functional",
+        "coor",
+        "debug_mode_ops",
+        "debugprims",
+        "export",
+        "flex_gemm",
+        "flex_lib",
+        "fsdp",
+        "inductor",
+        "inductor_prims",
+        "mempool",
+        "mkl",
+        "mkldnn",
+        "mkldnn_prepacked",
+        "nvprims",
+        "onednn",
+        "onnx",
+        "onnx_symbolic",
+        "prepacked",
+        "prim",
+        "prims",
+        "profiler",
+        "quantization",
+        "quantized",
+        "quantized_decomposed",
+        "rngprims",
+        "sparse",
+        "static_runtime",
+        "streams",
+        "symm_mem",
+    ]
+)
+
+
+def validated(names: Iterable[Any]) -> frozenset[str]:
+    """Return ``names`` as a set.
+
+    Raises:
+        ValueError: One of them is not a namespace.  It is named, and nothing is taken.
+    """
+    names = tuple(names)
+    for name in names:
+        if not isinstance(name, str) or not _is_namespace(name):
+            raise ValueError(f"not a namespace: {name!r}; accepted: {ACCEPTED}")
+    return frozenset(names)
+
+
+def _is_namespace(name: str) -> bool:
+    if name == EVERY:
+        return True
+    return bool(name) and not any(c in ":*," or c.isspace() for c in name)
+
+
+# What `allowing` adds, for the thread or task that entered it.
+_block: ContextVar[frozenset[str]] = ContextVar("lowering_hooks_allowing", default=frozenset())
+
+
+class Namespaces:
+    """The allowed namespaces.
+
+    Read without a lock on every lowered node, so the set is replaced whole and never changed in place.
+    """
+
+    __slots__ = ("_allowed", "_lock")
+
+    def __init__(self, allowed: frozenset[str]) -> None:
+        self._allowed = allowed
+        self._lock = threading.Lock()
+
+    def current(self) -> frozenset[str]:
+        """Return what is allowed here and now, the enclosing ``allowing`` blocks included."""
+        return self._allowed | _block.get()
+
+    def allows(self, namespace: str) -> bool:
+        """Whether ops of ``namespace`` are described by us."""
+        allowed = self._allowed
+        if namespace in allowed or EVERY in allowed:
+            return True
+        block = _block.get()
+        return bool(block) and (namespace in block or EVERY in block)
+
+    def allow(self, names: Iterable[str]) -> frozenset[str]:
+        added = validated(names)
+        with self._lock:
+            self._allowed |= added
+        return self.current()
+
+    def disallow(self, names: Iterable[str]) -> frozenset[str]:
+        removed = validated(names)
+        with self._lock:
+            self._allowed -= removed
+        return self.current()
+
+    @contextmanager
+    def allowing(self, names: Iterable[str]) -> Iterator[frozenset[str]]:
+        token = _block.set(_block.get() | validated(names))
+        try:
+            yield self.current()
+        finally:
+            _block.reset(token)

@@ -1,0 +1,75 @@
+"""What the layer did: the counts behind ``report()``."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class OpReport:
+    """What was seen of one op.
+
+    Attributes:
+        op: The overload, such as ``"vllm.all_reduce.default"``.
+        fallbacks: How many times a fallback was made for it.  Inductor keeps a fallback for the life of
+            the process, so this is 1 unless something forgot it.
+        texts: How many times it was described, for the log or for an error.
+        seconds: The time all these texts took.
+    """
+
+    op: str
+    fallbacks: int
+    texts: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """The ops of allowed namespaces that fell back implicitly or failed, since the last reset.
+
+    Attributes:
+        ops: One entry for each op, in the order they were met.
+    """
+
+    ops: tuple[OpReport, ...]
+
+    @property
+    def seconds(self) -> float:
+        """The time spent describing ops, in seconds."""
+        return sum(op.seconds for op in self.ops)
+
+    def __str__(self) -> str:
+        if not self.ops:
+            return "no op of an allowed namespace fell back implicitly"
+        width = max(len(op.op) for op in self.ops)
+        rows = [f"{'op':{width}}  fallbacks  texts  seconds in texts"]
+        rows += [f"{o.op:{width}}  {o.fallbacks:9}  {o.texts:5}  {o.seconds:.6f}" for o in self.ops]
+        return "\n".join(rows)
+
+
+class Records:
+    """Collects, from any thread, what :class:`Report` shows."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ops: dict[str, OpReport] = {}
+
+    def fell_back(self, op: str) -> None:
+        self._add(op, fallbacks=1, texts=0, seconds=0.0)
+
+    def described(self, op: str, seconds: float) -> None:
+        self._add(op, fallbacks=0, texts=1, seconds=seconds)
+
+    def report(self) -> Report:
+        with self._lock:
+            return Report(tuple(self._ops.values()))
+
+    def reset(self) -> None:
+        with self._lock:
+            self._ops.clear()
+
+    def _add(self, op: str, fallbacks: int, texts: int, seconds: float) -> None:
+        with self._lock:
+            old = self._ops.get(op) or OpReport(op, 0, 0, 0.0)
+            self._ops[op] = OpReport(op, old.fallbacks + fallbacks, old.texts + texts, old.seconds + seconds)

@@ -1,0 +1,92 @@
+"""The environment variables, read once and never fatal."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
+
+from . import namespaces
+
+Detail = Literal["args", "full"]
+Request = Literal["auto", "call_function", "set_proxy", "none"]
+
+STRATEGIES: Final = ("auto", "call_function", "set_proxy", "none")
+DETAILS: Final = ("args", "full")
+_OFF: Final = ("0", "off", "false", "no")
+_ON: Final = ("1", "on", "true", "yes")
+
+log = logging.getLogger("lowering_hooks")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment asked for.
+
+    Attributes:
+        off: ``LOWERING_HOOKS`` as it was written, where it switches everything off; else None.
+        namespaces: The default namespaces and those of ``LOWERING_HOOKS_NAMESPACES``.
+        strategy: ``LOWERING_HOOKS_STRATEGY``.
+        detail: ``LOWERING_HOOKS_DETAIL``.
+    """
+
+    off: str | None = None
+    namespaces: frozenset[str] = namespaces.DEFAULT
+    strategy: Request = "auto"
+    detail: Detail = "args"
+
+
+def read(environ: Mapping[str, str]) -> Settings:
+    """Read the settings from ``environ``.
+
+    A bad value is named in one WARNING, with what is accepted, and the default is used: an environment
+    variable must not stop a training job.
+    """
+    off = _choice(environ, "LOWERING_HOOKS", _ON + _OFF)
+    return Settings(
+        off=environ["LOWERING_HOOKS"] if off in _OFF else None,
+        namespaces=namespaces.DEFAULT | _namespaces(environ),
+        strategy=cast(Request, _choice(environ, "LOWERING_HOOKS_STRATEGY", STRATEGIES) or "auto"),
+        detail=cast(Detail, _choice(environ, "LOWERING_HOOKS_DETAIL", DETAILS) or "args"),
+    )
+
+
+def requested(strategy: Any) -> Request:
+    """Return ``strategy`` if it is one that can be asked for.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not isinstance(strategy, str) or strategy not in STRATEGIES:
+        raise ValueError(f"not a strategy: {strategy!r}; accepted: {', '.join(STRATEGIES)}")
+    return cast(Request, strategy)
+
+
+def _choice(environ: Mapping[str, str], variable: str, accepted: tuple[str, ...]) -> str | None:
+    value = environ.get(variable, "").strip().lower()
+    if not value:
+        return None
+    if value in accepted:
+        return value
+    _warn(environ, variable, ", ".join(accepted))
+    return None
+
+
+def _namespaces(environ: Mapping[str, str]) -> frozenset[str]:
+    variable = "LOWERING_HOOKS_NAMESPACES"
+    names = [name.strip() for name in environ.get(variable, "").split(",")]
+    try:
+        return namespaces.validated(name for name in names if name)
+    except ValueError:
+        _warn(environ, variable, f"names separated by commas, each {namespaces.ACCEPTED}")
+        return frozenset()
+
+
+def _warn(environ: Mapping[str, str], variable: str, accepted: str) -> None:
+    log.warning(
+        "%s=%r is not understood and ignored, the default is used; accepted: %s",
+        variable,
+        environ[variable],
+        accepted,
+    )

@@ -1,0 +1,306 @@
+"""The bounded text of an op: what it is called with, and nothing of what lies behind its arguments.
+
+Inductor's own text prints an argument's producers, and theirs: a tree drawn from a graph, exponential in
+depth.  This one looks at the arguments only, and is a pure look: it reads fields and asks for sizes, dtypes
+and devices, which decide nothing; it never realizes a buffer, never fixes a layout, and never compares, adds
+or truth-tests a symbolic number, which would add a guard.  It never raises and never recurses.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+# Bounds of one text, far above what an op with two dozen arguments needs.  An error message may hold the text
+# twice (LoweringException with a stack trace), so the whole stays below 4 KB.
+MAX_LINES: Final = 48
+MAX_LINE_CHARACTERS: Final = 240
+MAX_CHARACTERS: Final = 3600
+# Of a list, tuple or dict; of the sizes and strides of a tensor; of the origin nodes of a buffer.
+MAX_ELEMENTS: Final = 8
+MAX_DEPTH: Final = 4
+MAX_ORIGINS: Final = 4
+# Terms of a symbolic expression.  Its parts are shared like those of the IR, so its text can explode as well.
+MAX_TERMS: Final = 64
+# Boxes and views around a buffer.  Real ones have three to five.
+MAX_VIEWS: Final = 32
+
+_INDENT: Final = "  "
+_CONTAINERS: Final = (dict, list, tuple, set, frozenset)
+
+
+class _Entry(NamedTuple):
+    """A value that is still to be described, under its label."""
+
+    label: str
+    value: Any
+    depth: int
+
+
+def operator_text(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Describe ``target`` as called with ``args`` and ``kwargs``.
+
+    One line for the target and one for each argument, in the frame of ``OperatorIssue.operator_str``
+    (``torch/_inductor/exc.py``).  Elements of a list that holds IR get a line each.  At most
+    :data:`MAX_CHARACTERS` characters, plus a line that says how many arguments were left out.
+    """
+    try:
+        return _operator_text(target, args, kwargs)
+    except Exception:
+        return f"{_INDENT}target: {_safe_str(target)}"
+
+
+def _operator_text(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    lines = [_clip(f"{_INDENT}target: {_safe_str(target)}")]
+    room = MAX_CHARACTERS - len(lines[0])
+    arguments = list(args)
+    entries = [_Entry(f"args[{i}]", arg, 0) for i, arg in enumerate(arguments)]
+    entries += [_Entry(f"kwargs[{_atom(name)}]", arg, 0) for name, arg in dict(kwargs).items()]
+    entries.reverse()  # a stack: the first argument on top
+    while entries:
+        entry = entries.pop()
+        text, parts = _describe(entry)
+        line = _clip(f"{_INDENT * (entry.depth + 1)}{entry.label}: {text}")
+        room -= len(line) + 1
+        if room < 0 or len(lines) == MAX_LINES:
+            left = sum(1 for rest in [*entries, entry] if rest.depth == 0)
+            lines.append(f"{_INDENT}... {left} more arguments" if left else f"{_INDENT}...")
+            break
+        lines.append(line)
+        entries += reversed(parts)
+    return "\n".join(lines)
+
+
+def _describe(entry: _Entry) -> tuple[str, list[_Entry]]:
+    """Return the text of an entry, and the entries of those of its elements that need lines of their own."""
+    try:
+        value = entry.value
+        if not _is_container(value):
+            return _atom(value), []
+        items, length = _items(value)
+        if not any(_is_ir(element) or _is_container(element) for _, element in items):
+            return _inline(value, items, length), []
+        head = f"{type(value).__name__} of {length}"
+        if entry.depth + 1 >= MAX_DEPTH:
+            return head, []
+        if length > len(items):
+            head += f", the first {len(items)}"
+        return head, [_Entry(label, element, entry.depth + 1) for label, element in items]
+    except Exception:
+        return _class_name(entry.value), []
+
+
+def _is_container(value: Any) -> bool:
+    return issubclass(type(value), _CONTAINERS)
+
+
+def _items(value: Any) -> tuple[list[tuple[str, Any]], int]:
+    """Return the first elements of a container, labelled, and how many there are.
+
+    Asks the builtin class, since a subclass may have changed what its methods do.
+    """
+    builtin: Any = next(kind for kind in _CONTAINERS if issubclass(type(value), kind))
+    pairs = dict.items(value) if builtin is dict else enumerate(builtin.__iter__(value))
+    first = itertools.islice(pairs, MAX_ELEMENTS)
+    return [(f"[{_atom(key)}]", element) for key, element in first], builtin.__len__(value)
+
+
+def _inline(value: Any, items: list[tuple[str, Any]], length: int) -> str:
+    kind = type(value)
+    if issubclass(kind, dict):
+        shown = [f"{label[1:-1]}: {_atom(element)}" for label, element in items]
+    else:
+        shown = [_atom(element) for _, element in items]
+    if length > len(items):
+        shown.append(f"... {length - len(items)} more")
+    opening, closing = "[]" if issubclass(kind, list) else "()" if issubclass(kind, tuple) else "{}"
+    return f"{opening}{', '.join(shown)}{closing}"
+
+
+def _atom(value: Any) -> str:
+    """Describe one value in one line, whatever it is."""
+    try:
+        if _is_ir(value):
+            return _ir(value)
+        kind = type(value)
+        module = str(kind.__module__)
+        if issubclass(kind, (str, bytes, bytearray)):
+            return _one_line(repr(value[:MAX_LINE_CHARACTERS]))
+        if _is_container(value):
+            return f"{kind.__name__} of {_items(value)[1]}"
+        if kind is slice:
+            return f"slice({_atom(value.start)}, {_atom(value.stop)}, {_atom(value.step)})"
+        if module.split(".")[0] == "sympy" or hasattr(kind, "free_symbols"):
+            return _expression(value)
+        if module == "torch" and kind.__name__ in ("SymInt", "SymFloat", "SymBool"):
+            return _expression(value.node._expr)
+        if module.startswith("torch._inductor"):
+            # What Inductor keeps outside the IR's own classes (layouts, subgraphs) prints the IR it holds.
+            return _class_name(value)
+        if _is_tensor(value):
+            # A tensor's own text holds its numbers: long, and a wait for the device.
+            return f"{kind.__name__}({_tensor_fields(value)})"
+        return _one_line(repr(value))
+    except Exception:
+        return _class_name(value)
+
+
+def _is_ir(value: Any) -> bool:
+    # By type, not by isinstance, which asks the object for its __class__.
+    ir = sys.modules.get("torch._inductor.ir")
+    return ir is not None and issubclass(type(value), ir.IRNode)
+
+
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and issubclass(type(value), torch.Tensor)
+
+
+def _tensor_fields(tensor: Any) -> str:
+    return f"dtype={tensor.dtype}, size={_sizes(tensor.shape)}, device={tensor.device}"
+
+
+def _ir(node: Any) -> str:
+    """Describe an IR node: its buffer, class, dtype, sizes, strides, device, op and origin nodes.
+
+    What a node does not have (an unrealized ``Pointwise`` has no buffer and no strides yet) is left out.
+    Fields as seen in torch 2.0.1 to 2.15.0.
+    """
+    chain = _boxes_and_views(node)
+    # TensorBox and StorageBox say nothing; a view changes sizes and strides; the last one is the data.
+    nodes = [n for n in chain if type(n).__name__ not in ("TensorBox", "StorageBox")] or chain
+    outer, inner = nodes[0], nodes[-1]
+    name = _field(inner, "name")
+    head = " of ".join(type(n).__name__ for n in nodes[:2] + nodes[2:][-1:])
+    if isinstance(name, str):
+        head = f"{name} {head}"
+
+    layout = _field(outer, "layout")
+    size, stride = _field(layout, "size"), _field(layout, "stride")
+    fields = {
+        "dtype": _asked(outer, "get_dtype", "dtype"),
+        "size": _sizes(size if size is not None else _asked(outer, "get_size", "size")),
+        "stride": _sizes(stride),
+        # A FlexibleLayout may still be given other strides.
+        "layout": "flexible" if type(layout).__name__ == "FlexibleLayout" else None,
+        "device": _asked(outer, "get_device", "device"),
+        "expr": _shown(_field(outer, "expr"), _expression),
+        "op": _shown(_op(inner), _safe_str),
+        "origins": _origins(inner),
+    }
+    known = ", ".join(f"{key}={text}" for key, text in fields.items() if text is not None)
+    return _one_line(f"{head}({known})")
+
+
+def _boxes_and_views(node: Any) -> list[Any]:
+    """Return ``node`` and what its ``data`` fields lead to, down to the first that has a buffer's name."""
+    chain: list[Any] = []
+    seen: set[int] = set()
+    while _is_ir(node) and id(node) not in seen and len(chain) < MAX_VIEWS:
+        chain.append(node)
+        seen.add(id(node))
+        if isinstance(_field(node, "name"), str):
+            break
+        node = _field(node, "data")
+    return chain
+
+
+def _field(node: Any, name: str) -> Any:
+    """Read an attribute; None where it is missing or raises."""
+    try:
+        return getattr(node, name, None) if node is not None else None
+    except Exception:
+        return None
+
+
+def _asked(node: Any, method: str, attribute: str) -> Any:
+    """Ask a node by its method, else by its field; None where neither knows."""
+    try:
+        return getattr(node, method)()
+    except Exception:
+        return _field(node, attribute)
+
+
+def _sizes(values: Any) -> str | None:
+    if not isinstance(values, (list, tuple)):
+        return None
+    shown = [_number(value) for value in itertools.islice(values, MAX_ELEMENTS)]
+    if len(values) > MAX_ELEMENTS:
+        shown.append(f"... {len(values) - MAX_ELEMENTS} more")
+    return f"[{', '.join(shown)}]"
+
+
+def _number(value: Any) -> str:
+    return str(value) if type(value) is int else _atom(value)
+
+
+def _expression(expr: Any) -> str:
+    """Write a symbolic expression, unless it has too many terms to be written."""
+    pending = [expr]
+    for _ in range(MAX_TERMS):
+        if not pending:
+            return _one_line(str(expr))
+        pending += getattr(pending.pop(), "args", ())
+    return f"{type(expr).__name__} of more than {MAX_TERMS} terms"
+
+
+def _op(buffer: Any) -> Any:
+    """The op that made a buffer: the overload of an extern kernel, else what the origin node calls."""
+    for node in (buffer, _first(_field(buffer, "inputs"))):
+        overload = _field(node, "op_overload")
+        if overload is not None:
+            return overload
+        if type(node).__name__ != "MultiOutput":  # whose one input is the kernel with the outputs
+            break
+    target = _field(_field(buffer, "origin_node"), "target")
+    return None if isinstance(target, str) else target  # a placeholder's, which is its name
+
+
+def _first(values: Any) -> Any:
+    return values[0] if isinstance(values, (list, tuple)) and values else None
+
+
+def _origins(node: Any) -> str | None:
+    origins = _field(node, "origins")
+    if not origins:
+        return None
+    names = [str(_field(origin, "name")) for origin in itertools.islice(origins, MAX_ORIGINS)]
+    if len(origins) > MAX_ORIGINS:
+        names.append(f"... {len(origins) - MAX_ORIGINS} more")
+    return f"[{', '.join(names)}]"
+
+
+def _shown(value: Any, how: Any) -> str | None:
+    return None if value is None else how(value)
+
+
+def _safe_str(value: Any) -> str:
+    try:
+        return _one_line(str(value))
+    except Exception:
+        return _class_name(value)
+
+
+def _class_name(value: Any) -> str:
+    try:
+        return f"<{type(value).__qualname__}>"
+    except Exception:  # a metaclass can make even this raise
+        return "<object>"
+
+
+def _one_line(text: str) -> str:
+    """Clip ``text`` and escape what would break the line or the terminal."""
+    clipped = _clip(text)
+    return clipped if clipped.isprintable() else "".join(map(_printable, clipped))
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def _clip(text: str) -> str:
+    if len(text) <= MAX_LINE_CHARACTERS:
+        return text
+    return f"{text[: MAX_LINE_CHARACTERS - 3]}..."
