@@ -1,0 +1,152 @@
+"""The ``call_function`` strategy: the original function in full, with a bounded text for allowed ops.
+
+Two replacements.  ``GraphLowering.call_function`` marks that an op of an allowed namespace is being lowered;
+``OperatorIssue.operator_str`` returns the bounded text where the mark is set.  Both call what stood there
+before for everything else, so branch, layout constraint and generated code are Inductor's own.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, Final
+
+from .compat import call_function_problems, wrapped_functions
+from .inductor import GRAPH, Inductor, loaded, name_of
+from .namespaces import Namespaces
+from .records import Records
+from .settings import Detail
+from .text import operator_text
+
+log = logging.getLogger("lowering_hooks")
+
+# Whether the innermost running call_function lowers an op of an allowed namespace.  A context variable, since
+# several threads may compile at once, and a lowering may lower a subgraph with ops of other namespaces.
+_in_allowed_op: ContextVar[bool] = ContextVar("lowering_hooks_in_allowed_op", default=False)
+
+# On our functions: (the function itself, what it replaced).  The function itself, because functools.wraps
+# copies attributes, and somebody's wrapper around ours must not be taken for ours.
+_MARK: Final = "_lowering_hooks"
+
+
+class CallFunctionHook:
+    """Wraps ``call_function`` and ``operator_str`` of one loaded Inductor."""
+
+    strategy: Final = "call_function"
+    # The error messages and the log of allowed ops are all that changes.
+    caveat: Final = ""
+
+    def __init__(self, inductor: Inductor, namespaces: Namespaces, records: Records, detail: Detail) -> None:
+        self._inductor = inductor
+        self._lowering_class = inductor.graph.GraphLowering
+        self._issue_class = inductor.exc.OperatorIssue
+        self._namespaces = namespaces
+        self._records = records
+        self._detail = detail
+        self._overload: type = inductor.torch._ops.OpOverload
+        self._lowerings: Mapping[Any, Any] = getattr(inductor.lowering, "lowerings", {})
+        # False once removed.  A wrapper of ours that somebody else wrapped meanwhile stays in their chain,
+        # and from then on only passes calls on.
+        self._live = False
+
+        self._original = _peeled(vars(self._lowering_class)["call_function"])
+        self._original_str = vars(self._issue_class)["operator_str"]
+        if (inner := _peeled(self._original_str.__func__)) is not self._original_str.__func__:
+            self._original_str = staticmethod(inner)
+        self._wrapper = self._wrap_call_function(self._original)
+        self._wrapper_str = staticmethod(self._wrap_operator_str(self._original_str.__func__))
+
+    @staticmethod
+    def problems(inductor: Inductor) -> tuple[str, ...]:
+        return call_function_problems(inductor.graph, inductor.exc)
+
+    def install(self) -> None:
+        self._live = True
+        self._issue_class.operator_str = self._wrapper_str
+        self._lowering_class.call_function = self._wrapper
+
+    def remove(self) -> None:
+        """Put back what was there, unless somebody has put something else over it."""
+        self._live = False
+        if vars(self._lowering_class).get("call_function") is self._wrapper:
+            self._lowering_class.call_function = self._original
+        if vars(self._issue_class).get("operator_str") is self._wrapper_str:
+            self._issue_class.operator_str = self._original_str
+
+    def displaced_by(self) -> str | None:
+        """Say who replaced what we installed, as a dotted name; None where it stands or is visibly called."""
+        now = loaded()
+        if now is None or now.graph.GraphLowering is not self._lowering_class:
+            return f"a reload of {GRAPH}"
+        standing = vars(self._lowering_class).get("call_function")
+        if self._wrapper not in wrapped_functions(standing):
+            return name_of(standing)
+        standing_str = vars(self._issue_class).get("operator_str")
+        if standing_str is not self._wrapper_str:
+            return name_of(getattr(standing_str, "__func__", standing_str))
+        return None
+
+    def conflicts(self) -> tuple[str, ...]:
+        standing = vars(self._lowering_class).get("call_function")
+        if standing is self._wrapper or self.displaced_by():
+            return ()
+        return (f"GraphLowering.call_function was wrapped after us by {name_of(standing)}",)
+
+    def _allows(self, target: Any) -> bool:
+        return isinstance(target, self._overload) and self._namespaces.allows(target.namespace)  # type: ignore[attr-defined]
+
+    def _wrap_call_function(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        hook, lowerings = self, self._lowerings
+
+        @functools.wraps(original)
+        def call_function(self: Any, target: Any, args: Any, kwargs: Any) -> Any:
+            allowed = hook._live and hook._allows(target)
+            if not allowed and not _in_allowed_op.get():
+                return original(self, target, args, kwargs)
+            first_met = allowed and target not in lowerings
+            token = _in_allowed_op.set(allowed)
+            try:
+                return original(self, target, args, kwargs)
+            finally:
+                _in_allowed_op.reset(token)
+                if first_met:
+                    hook._note_fallback(target)
+
+        setattr(call_function, _MARK, (call_function, original))
+        return call_function
+
+    def _wrap_operator_str(self, original: Callable[..., str]) -> Callable[..., str]:
+        hook = self
+
+        @functools.wraps(original)
+        def operator_str(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+            # By the target as well as by the mark: a LazyString may be asked for its text by a logging
+            # handler that keeps records, long after call_function returned.
+            if not hook._live or not (_in_allowed_op.get() or hook._allows(target)):
+                return original(target, args, kwargs)
+            describe = original if hook._detail == "full" else operator_text
+            start = time.perf_counter()
+            text = describe(target, args, kwargs)
+            hook._records.described(str(target), time.perf_counter() - start)
+            return text
+
+        setattr(operator_str, _MARK, (operator_str, original))
+        return operator_str
+
+    def _note_fallback(self, target: Any) -> None:
+        try:
+            allow_list = self._inductor.graph.FALLBACK_ALLOW_LIST
+            if target in self._lowerings and target.name().split(".")[0] not in allow_list:
+                self._records.fell_back(str(target))
+        except Exception:
+            # The allow list may be anybody's object.  A count is not worth a failed compile.
+            log.debug("could not count the fallback of %s", target, exc_info=True)
+
+
+def _peeled(function: Any) -> Any:
+    """Return what ``function`` replaced if it is ours, as another copy of this package left it."""
+    mark = getattr(function, _MARK, None)
+    return mark[1] if mark is not None and mark[0] is function else function

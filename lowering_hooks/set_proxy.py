@@ -1,0 +1,306 @@
+"""The ``set_proxy`` strategy: allowed ops are let in by Inductor's allow list, strides kept.
+
+For releases that nobody verified.  ``FALLBACK_ALLOW_LIST`` is a set of op names that ``call_function`` asks
+before it builds the text, so a set that also says yes for allowed namespaces ends the hang.  But that branch
+gives an op no layout constraint, and its kernel may then be handed other strides than stock would hand it.
+So the constraint that the other branch would have decided on is recorded first.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import operator
+import sys
+from collections.abc import Callable, Container, Iterator, MutableSet
+from typing import Any, Final
+
+from . import namespaces
+from .compat import set_proxy_problems
+from .inductor import Inductor, name_of
+from .namespaces import Namespaces
+from .records import Records
+
+log = logging.getLogger("lowering_hooks")
+
+_MARK: Final = "_lowering_hooks_proxy"
+# Set by vLLM on the proxy that it installs on import (vLLM pull request 42129).
+_VLLM_MARK: Final = "_vllm_patched"
+
+
+def _binary(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def method(self: AllowListProxy, other: Any) -> Any:
+        return operation(self._inner, _inner_of(other))
+
+    return method
+
+
+def _reflected(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def method(self: AllowListProxy, other: Any) -> Any:
+        return operation(other, self._inner)
+
+    return method
+
+
+def _in_place(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def method(self: AllowListProxy, other: Any) -> Any:
+        self._inner = operation(self._inner, _inner_of(other))
+        return self
+
+    return method
+
+
+class AllowListProxy(MutableSet[Any]):
+    """A set of op names that also holds every op of the given namespaces.
+
+    Only membership differs: ``"ns::op"`` and ``"ns::op.overload"`` are in it if ``ns`` is one of
+    ``namespaces``, exactly, or if ``namespaces`` holds ``"*"`` and ``ns`` is not PyTorch's own.  Everything
+    else is the inner set's: iteration, length, changes, set algebra, equality, copies, pickles and the
+    attributes this class does not know.
+
+    Before it says yes for an op that Inductor has no lowering for, it records the layout constraint that the
+    op would have had without it (``torch/_inductor/graph.py``, the implicit fallback of ``call_function``, as
+    in 2.8 to 2.15).  With ``torch._inductor.config.implicit_fallbacks`` off it says what the inner set says.
+
+    Args:
+        inner: The set to stand around.  If it is such a proxy already, its inner set is taken.
+        namespaces: The allowed namespaces, such as ``{"vllm"}``.  Asked at every membership test.
+        on_fallback: Called with the name of an op that was let in without having a lowering yet.
+    """
+
+    _lowering_hooks_proxy: Final = True
+
+    def __init__(
+        self,
+        inner: Any,
+        namespaces: Container[str],
+        on_fallback: Callable[[str], None] | None = None,
+    ) -> None:
+        self._inner = inner._inner if is_proxy(inner) else inner
+        self._namespaces = namespaces
+        self._on_fallback = on_fallback
+        self._failed = False
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str) or not self._covers(name):
+            return name in self._inner
+        if name in self._inner and not getattr(self._inner, _VLLM_MARK, False):
+            return True  # the set's own entry, which stock gives no constraint
+        return self._let_in(name) or name in self._inner
+
+    def _covers(self, name: str) -> bool:
+        namespace, separator, _ = name.partition("::")
+        if not separator:
+            return False
+        if namespace in self._namespaces:
+            return True
+        return namespaces.EVERY in self._namespaces and namespace not in namespaces.PYTORCH
+
+    def _let_in(self, name: str) -> bool:
+        lowering = sys.modules.get("torch._inductor.lowering")
+        if lowering is None:
+            return True
+        try:
+            if not getattr(lowering.config, "implicit_fallbacks", True):
+                return False
+            unknown = [op for op in _overloads(name) if op not in lowering.lowerings]
+            for op in unknown:
+                _record_layout_constraint(lowering, op)
+            if unknown and self._on_fallback is not None:
+                self._on_fallback(name)
+        except Exception:
+            # Without the constraint the kernel might read garbage.  Rather the slow way than that.
+            if not self._failed:
+                self._failed = True
+                log.warning(
+                    "the layout constraint of %s could not be recorded; it and others like it take "
+                    "Inductor's own, possibly slow, way; please report this with the PyTorch version",
+                    name,
+                    exc_info=True,
+                )
+            return False
+        return True
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._inner)
+
+    def __len__(self) -> int:
+        return len(self._inner)
+
+    def add(self, value: Any) -> None:
+        self._inner.add(value)
+
+    def discard(self, value: Any) -> None:
+        self._inner.discard(value)
+
+    def remove(self, value: Any) -> None:
+        self._inner.remove(value)
+
+    def pop(self) -> Any:
+        return self._inner.pop()
+
+    def clear(self) -> None:
+        self._inner.clear()
+
+    def isdisjoint(self, other: Any) -> bool:
+        return bool(self._inner.isdisjoint(_inner_of(other)))
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached for what is defined neither here nor by MutableSet: copy, union, update, ...
+        if name == "_inner":  # an instance that __init__ never saw
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+    __hash__ = None  # type: ignore[assignment]
+    __eq__ = _binary(operator.eq)
+    __ne__ = _binary(operator.ne)
+    __le__ = _binary(operator.le)
+    __lt__ = _binary(operator.lt)
+    __ge__ = _binary(operator.ge)
+    __gt__ = _binary(operator.gt)
+    __and__ = _binary(operator.and_)
+    __or__ = _binary(operator.or_)
+    __sub__ = _binary(operator.sub)
+    __xor__ = _binary(operator.xor)
+    __rand__ = _reflected(operator.and_)
+    __ror__ = _reflected(operator.or_)
+    __rsub__ = _reflected(operator.sub)
+    __rxor__ = _reflected(operator.xor)
+    __iand__ = _in_place(operator.iand)
+    __ior__ = _in_place(operator.ior)
+    __isub__ = _in_place(operator.isub)
+    __ixor__ = _in_place(operator.ixor)
+
+    def __copy__(self) -> Any:
+        return copy.copy(self._inner)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(self._inner, memo)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._inner.__reduce_ex__(protocol)
+
+    def __repr__(self) -> str:
+        return f"AllowListProxy({self._inner!r})"
+
+
+def is_proxy(allow_list: Any) -> bool:
+    """Whether ``allow_list`` is an :class:`AllowListProxy`, of this copy of the package or of another."""
+    # On the type: somebody's proxy around ours may pass on the attributes of what it holds.
+    return getattr(type(allow_list), _MARK, False) is True
+
+
+class SetProxyHook:
+    """Puts the proxy into both modules that hold the allow list."""
+
+    strategy: Final = "set_proxy"
+
+    def __init__(self, inductor: Inductor, allowed: Namespaces, records: Records) -> None:
+        self._inductor = inductor
+        self._allowed = allowed
+        self._live = False
+        found = inductor.lowering.FALLBACK_ALLOW_LIST
+        self._original = found._inner if is_proxy(found) else found
+        self._proxy = AllowListProxy(found, _WhileLive(self), records.fell_back)
+        self.caveat = ""
+        if _layout_functions(inductor.lowering) is None:
+            self.caveat = (
+                "this PyTorch has no way to record a layout constraint beforehand, so the kernels of allowed "
+                "ops may be handed other strides than without lowering-hooks"
+            )
+
+    @staticmethod
+    def problems(inductor: Inductor) -> tuple[str, ...]:
+        return set_proxy_problems(inductor.graph, inductor.lowering)
+
+    def install(self) -> None:
+        self._live = True
+        for module in self._modules():
+            module.FALLBACK_ALLOW_LIST = self._proxy
+
+    def remove(self) -> None:
+        """Put back what was there, unless somebody has put something else over it."""
+        self._live = False
+        for module in self._modules():
+            if module.FALLBACK_ALLOW_LIST is self._proxy:
+                module.FALLBACK_ALLOW_LIST = self._original
+
+    def displaced_by(self) -> str | None:
+        """Say who replaced the proxy, as the dotted name of their class; None where it stands."""
+        for module in self._modules():
+            standing = getattr(module, "FALLBACK_ALLOW_LIST", None)
+            if standing is not self._proxy:
+                return name_of(standing)
+        return None
+
+    def conflicts(self) -> tuple[str, ...]:
+        return ()
+
+    def allows(self, namespace: str) -> bool:
+        return self._live and namespace in self._allowed.current()
+
+    def _modules(self) -> tuple[Any, Any]:
+        return self._inductor.lowering, self._inductor.graph
+
+
+class _WhileLive:
+    """The allowed namespaces as a container that is empty once the hook is removed."""
+
+    def __init__(self, hook: SetProxyHook) -> None:
+        self._hook = hook
+
+    def __contains__(self, namespace: object) -> bool:
+        return isinstance(namespace, str) and self._hook.allows(namespace)
+
+
+def vllm_conflict(inductor: Inductor) -> tuple[str, ...]:
+    """Describe vLLM's own proxy where it is installed."""
+    modules = (inductor.graph, inductor.lowering)
+    allow_lists = (getattr(module, "FALLBACK_ALLOW_LIST", None) for module in modules)
+    if not any(getattr(allow_list, _VLLM_MARK, False) for allow_list in allow_lists):
+        return ()
+    return (
+        "vLLM replaced FALLBACK_ALLOW_LIST: the ops it covers (vllm::*, vllm_aiter::*) take the allow-list "
+        "branch, with no log line and no stride guarantee",
+    )
+
+
+def _overloads(name: str) -> list[Any]:
+    """Return the overloads that ``"ns::op"`` or ``"ns::op.overload"`` names; none for an unknown op."""
+    torch = sys.modules["torch"]
+    namespace, _, op = name.partition("::")
+    op, _, overload = op.partition(".")
+    packet = getattr(getattr(torch.ops, namespace), op, None)
+    if packet is None:
+        return []
+    names = packet.overloads()
+    return [getattr(packet, n) for n in names if not overload or n == overload]
+
+
+def _layout_functions(lowering: Any) -> tuple[Any, Any, Any] | None:
+    """Return the functions that read, decode and record an op's layout constraint; None where one is missing.
+
+    Seen from 2.7 on: ``torch._library.utils.get_layout_constraint_tag`` and, in ``torch._inductor.lowering``,
+    ``tag_to_layout_constraint`` and ``add_layout_constraint``.
+    """
+    utils = sys.modules.get("torch._library.utils")
+    tag_of = getattr(utils, "get_layout_constraint_tag", None)
+    constraint_of = getattr(lowering, "tag_to_layout_constraint", None)
+    record = getattr(lowering, "add_layout_constraint", None)
+    if tag_of is None or constraint_of is None or record is None:
+        return None
+    return tag_of, constraint_of, record
+
+
+def _record_layout_constraint(lowering: Any, op: Any) -> None:
+    functions = _layout_functions(lowering)
+    if functions is None:
+        return  # said once, when the hook was made
+    tag_of, constraint_of, record = functions
+    constraint = constraint_of(tag_of(op, with_default=True))
+    if constraint is not None:
+        record(op, constraint)
+
+
+def _inner_of(other: Any) -> Any:
+    return other._inner if is_proxy(other) else other
