@@ -1,0 +1,299 @@
+"""The layer: decides what to hook, when, and keeps the one state of this process."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, ClassVar, Literal
+
+import wrapt
+
+from .call_function import CallFunctionHook
+from .compat import Strategy, choose
+from .inductor import GRAPH, Inductor, half_imported, loaded
+from .namespaces import Namespaces
+from .records import Records
+from .set_proxy import SetProxyHook, vllm_conflict
+from .settings import Request, Settings, requested
+
+State = Literal["pending", "active", "removed", "inactive", "displaced"]
+Hook = CallFunctionHook | SetProxyHook
+
+log = logging.getLogger("lowering_hooks")
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the layer did in this process, and why.
+
+    Attributes:
+        version: The version of lowering-hooks; None where it runs from a folder that was not installed.
+        torch_version: The version of PyTorch, loaded or installed; None where there is none.
+        strategy: ``"call_function"``, ``"set_proxy"`` or ``"none"``; while the state is ``"pending"``, the
+            one that will be tried.
+        state: ``"pending"`` (Inductor is not imported yet), ``"active"``, ``"removed"``, ``"inactive"``
+            (nothing is hooked) or ``"displaced"`` (somebody replaced our hook after us).
+        reason: Why, in a sentence.
+        namespaces: The allowed namespaces, here and now.
+        conflicts: What others have done to the same places, and what that means; one sentence each.
+    """
+
+    version: str | None
+    torch_version: str | None
+    strategy: Strategy
+    state: State
+    reason: str
+    namespaces: frozenset[str]
+    conflicts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        rows = {
+            "lowering-hooks": self.version or "not installed",
+            "PyTorch": self.torch_version or "not installed",
+            "strategy": self.strategy,
+            "state": self.state,
+            "reason": self.reason,
+            "namespaces": ", ".join(sorted(self.namespaces)) or "none",
+            "conflicts": "\n                ".join(self.conflicts) or "none",
+        }
+        return "\n".join(f"{label:14}  {value}" for label, value in rows.items())
+
+
+class Layer:
+    """One per process.  State changes under its lock, where nothing is imported and nothing is logged."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.RLock()
+        self._request: Request = settings.strategy
+        self._waiting = False  # for Inductor to be imported
+        self._registered = False  # with wrapt, once per process
+        self._hook: Hook | None = None
+        self._reason = ""
+        # The state and reason while there is neither a hook nor anything to wait for.
+        self._idle: tuple[State, str] = ("inactive", "not applied")
+        self.namespaces = Namespaces(settings.namespaces)
+        self.records = Records()
+
+    def apply(self, strategy: Any = "auto") -> Status:
+        request = requested(strategy)
+        if request == "auto":
+            request = self._settings.strategy
+        if self._settings.off is not None:
+            self._idle = ("inactive", f"switched off by LOWERING_HOOKS={self._settings.off}")
+            return self.status()
+        with self._lock:
+            self._request = request
+            self._waiting = request != "none" or self._hook is not None
+            if not self._waiting:
+                self._idle = ("inactive", "strategy none was asked for")
+        self._hook_if_ready()
+        self._register_once()
+        return self.status()
+
+    def remove(self) -> Status:
+        with self._lock:
+            if self._waiting or self._hook is not None:
+                self._idle = ("removed", "removed by remove()")
+            self._waiting = False
+            if self._hook is not None:
+                self._hook.remove()
+                self._hook = None
+        return self.status()
+
+    def status(self) -> Status:
+        self._hook_if_ready()
+        version, torch_version = _installed("lowering-hooks"), _torch_version()
+        with self._lock:
+            inductor = loaded()
+            conflicts = vllm_conflict(inductor) if inductor is not None else ()
+            strategy: Strategy = "none"
+            state, reason = self._idle
+            if self._waiting:
+                state, strategy, reason = _outlook(self._request, torch_version)
+            elif self._hook is not None:
+                strategy, state, reason = self._hook.strategy, "active", self._reason
+                conflicts += self._hook.conflicts()
+                by = self._hook.displaced_by()
+                if by is not None:
+                    state = "displaced"
+                    reason = f"replaced after us by {by}; lowering_hooks.apply() hooks what stands now"
+        return Status(
+            version=version,
+            torch_version=torch_version,
+            strategy=strategy,
+            state=state,
+            reason=reason,
+            namespaces=self.namespaces.current(),
+            conflicts=conflicts,
+        )
+
+    def _register_once(self) -> None:
+        with self._lock:
+            if self._registered or not self._waiting or loaded() is not None:
+                return
+            self._registered = True
+        # wrapt calls at once where the module is in sys.modules by now, half imported by another thread;
+        # otherwise right after the module's code ran, when its spec still says that it is initializing.
+        at_once = True
+
+        def on_import(_: ModuleType) -> None:
+            self._hook_if_ready(complete=not at_once)
+
+        wrapt.register_post_import_hook(on_import, GRAPH)
+        at_once = False
+
+    def _hook_if_ready(self, complete: bool = False) -> None:
+        """Hook the loaded Inductor if that was asked for and is still to be done.
+
+        Never raises: it runs inside other people's imports.
+        """
+        with self._lock:
+            inductor = loaded()
+            if not self._waiting or inductor is None:
+                return
+            if not complete and half_imported(inductor.graph):
+                _ImportWatch.start(self._hook_if_ready)
+                return
+            self._waiting = False
+            messages = self._hook_now(inductor)
+        for level, message in messages:
+            log.log(level, "%s", message)
+
+    def _hook_now(self, inductor: Inductor) -> list[tuple[int, str]]:
+        """Install the first strategy whose contract holds, and return what is to be logged."""
+        version = _torch_version()
+        strategies, why, advice = _plan(self._request, version)
+        broken: list[str] = []
+        for strategy in strategies:
+            if self._stands(strategy):
+                self._reason = why
+                return []
+            try:
+                hook = self._installed_hook(strategy, inductor)
+            except _BrokenContractError as error:
+                broken.append(f"{strategy} cannot be used: {error}")
+                continue
+            self._hook = hook
+            self._reason = "; ".join([*broken, why])
+            warnings = [*broken, *filter(None, (advice, hook.caveat))]
+            messages = [(logging.INFO, f"PyTorch {version} hooked by {strategy}: {self._reason}")]
+            if warnings:
+                text = f"PyTorch {version} is hooked by {strategy} only: {'; '.join(warnings)}"
+                messages.append((logging.WARNING, text))
+            return messages
+
+        if not strategies:
+            if self._hook is not None:
+                self._hook.remove()
+                self._hook = None
+            self._idle = ("inactive", why)
+            return []
+        reason = "; ".join(broken)
+        if self._hook is not None:
+            return [(logging.WARNING, f"{reason}; {self._hook.strategy} stays")]
+        self._idle = ("inactive", reason)
+        text = f"nothing is hooked and PyTorch {version} runs as without lowering-hooks: {reason}"
+        return [(logging.WARNING, text)]
+
+    def _stands(self, strategy: Strategy) -> bool:
+        hook = self._hook
+        return hook is not None and hook.strategy == strategy and hook.displaced_by() is None
+
+    def _installed_hook(self, strategy: Strategy, inductor: Inductor) -> Hook:
+        hook: Hook | None = None
+        try:
+            if strategy == "call_function":
+                problems = CallFunctionHook.problems(inductor)
+            else:
+                problems = SetProxyHook.problems(inductor)
+            if problems:
+                raise _BrokenContractError("; ".join(problems))
+            if strategy == "call_function":
+                detail = self._settings.detail
+                hook = CallFunctionHook(inductor, self.namespaces, self.records, detail)
+            else:
+                hook = SetProxyHook(inductor, self.namespaces, self.records)
+            if self._hook is not None:
+                self._hook.remove()
+                self._hook = None
+            hook.install()
+        except _BrokenContractError:
+            raise
+        except Exception as error:
+            # An internal that is of another type than ever seen, or that raises when it is looked at.
+            if hook is not None:
+                hook.remove()
+            raise _BrokenContractError(f"{type(error).__name__}: {error}") from error
+        return hook
+
+
+class _BrokenContractError(Exception):
+    """The installed Inductor is not what a strategy needs; the text says in what."""
+
+
+class _ImportWatch:
+    """Waits for the end of an import that had already begun when we were imported.
+
+    wrapt's hooks fire for imports that begin after they are registered.  This finder finds nothing: it is
+    asked at every import that follows, and a compile imports a great deal before it lowers its first node.
+    """
+
+    _watching: ClassVar[_ImportWatch | None] = None
+
+    def __init__(self, attempt: Callable[[], None]) -> None:
+        self._attempt = attempt
+
+    @classmethod
+    def start(cls, attempt: Callable[[], None]) -> None:
+        if cls._watching is None:
+            cls._watching = cls(attempt)
+            sys.meta_path.insert(0, cls._watching)
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        graph = sys.modules.get(GRAPH)
+        if graph is None or half_imported(graph):
+            return
+        _ImportWatch._watching = None
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        self._attempt()
+
+
+def _plan(request: Request, version: str | None) -> tuple[tuple[Strategy, ...], str, str]:
+    """Return the strategies to try in order, why, and what to advise the user if that is not the best."""
+    if request == "none":
+        return (), "strategy none was asked for", ""
+    if request != "auto":
+        return (request,), f"strategy {request} was asked for", ""
+    choice = choose(str(version))
+    tried: tuple[Strategy, ...] = (choice.strategy,)
+    if choice.strategy != "set_proxy":
+        tried += ("set_proxy",)
+    return tried, choice.reason, "" if choice.verified else choice.reason
+
+
+def _outlook(request: Request, torch_version: str | None) -> tuple[State, Strategy, str]:
+    """Return the state, strategy and reason while Inductor is not imported."""
+    if torch_version is None:
+        return "inactive", "none", "PyTorch is not installed here"
+    strategies, why, _ = _plan(request, torch_version)
+    return "pending", strategies[0], f"torch._inductor.graph is not imported yet; {why}"
+
+
+def _torch_version() -> str | None:
+    """Return the version of the PyTorch that is loaded, else of the one that is installed."""
+    version = getattr(sys.modules.get("torch"), "__version__", None)
+    return _installed("torch") if version is None else str(version)
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except Exception:  # not there, or its metadata is broken
+        return None
