@@ -1,0 +1,111 @@
+"""The command line: ``lowering-hooks`` or ``python -m lowering_hooks``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import lowering_hooks
+
+from . import demo
+from .inductor import GRAPH
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: What follows the program's name; ``sys.argv[1:]`` if None.
+
+    Returns:
+        The exit status: 0 where all is well, 1 where it is not, 2 for misuse.
+    """
+    parser = argparse.ArgumentParser(
+        prog="lowering-hooks",
+        description="Ends the torch.compile hang of custom ops, and changes nothing else.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    status = commands.add_parser("status", help="load Inductor and say what is hooked, how and why")
+    status.add_argument("--json", action="store_true", help="print JSON")
+
+    shown = commands.add_parser(
+        "demo", help="compile a deep decoder as stock, with a plain set proxy and with lowering-hooks"
+    )
+    shown.add_argument(
+        "--layers",
+        type=_whole_number,
+        default=demo.DEFAULT_LAYERS,
+        help="depth of the decoder, 1 or more (default: %(default)s)",
+    )
+    shown.add_argument(
+        "--deadline",
+        type=_seconds,
+        default=demo.DEFAULT_DEADLINE,
+        help="seconds that one compile may take, above 0 (default: %(default)g)",
+    )
+    shown.add_argument("--json", action="store_true", help="print JSON")
+
+    options = parser.parse_args(arguments)
+    if options.command == "status":
+        return _status(options.json)
+    return _demo(options.layers, options.deadline, options.json)
+
+
+def _status(as_json: bool) -> int:
+    problem = ""
+    try:
+        importlib.import_module(GRAPH)
+    except Exception as error:  # PyTorch is missing, or broken in whatever way
+        problem = f"{type(error).__name__}: {error}"
+    status = lowering_hooks.status()
+    if as_json:
+        fields = asdict(status) | {
+            "namespaces": sorted(status.namespaces),
+            "python_version": sys.version.split()[0],
+            "import_error": problem or None,
+        }
+        print(json.dumps(fields, indent=2))
+    else:
+        print(status)
+        if problem and status.torch_version is not None:
+            print(f"Inductor could not be imported: {problem}")
+    return 0
+
+
+def _demo(layers: int, deadline: float, as_json: bool) -> int:
+    if lowering_hooks.status().torch_version is None:
+        print("lowering-hooks demo: PyTorch is not installed here", file=sys.stderr)
+        return 1
+    try:
+        outcome = demo.run(layers, deadline, progress=sys.stderr)
+    except demo.WorkerError as error:
+        print(f"lowering-hooks demo: {error}", file=sys.stderr)
+        return 1
+    print(outcome.as_json() if as_json else f"\n{outcome}")
+    return 0 if outcome.ok else 1
+
+
+def _whole_number(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

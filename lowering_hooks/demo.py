@@ -1,0 +1,344 @@
+"""The demo: one decoder, compiled as stock, with a plain set proxy and with lowering-hooks.
+
+Every compile runs in a process of its own (``demo_worker.py``) and is killed at its deadline.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+from .compat import release_of
+
+STOCK, PLAIN_SET_PROXY, OURS = "stock", "plain set proxy", "lowering-hooks"
+VARIANTS: Final = (STOCK, PLAIN_SET_PROXY, OURS)
+
+# label, INFO logging on, with an op whose lowering fails
+CASES: Final = (("INFO off", False, False), ("INFO on", True, False), ("failing op", False, True))
+
+# Deep enough that stock does not end.  From about 32 layers on it ends again, on 2.12.1: its text overflows
+# Python's stack, and the compile fails with a RecursionError.
+DEFAULT_LAYERS: Final = 24
+DEFAULT_DEADLINE: Final = 60.0
+# The depth at which stock ends at once on every series, so that its code can be compared.
+SHALLOW_LAYERS: Final = 3
+# Seconds a process may take until its first compile is done: PyTorch's import, a cold C++ compiler.
+START_UP: Final = 300.0
+
+_RUN_WORKER: Final = "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+
+
+class WorkerError(RuntimeError):
+    """A compile's process ended without saying what came of it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one variant in one case.
+
+    Attributes:
+        case: ``"INFO off"``, ``"INFO on"`` or ``"failing op"``.
+        variant: ``"stock"``, ``"plain set proxy"`` or ``"lowering-hooks"``.
+        seconds: How long the compile of the deep model took; None where the deadline ended it.
+        characters: The size of the logged text, or of the error message; None where it never came.
+        result: ``"equal to eager"``, ``"NOT equal"``, ``"same error"`` (as stock's, where it is wanted) or
+            ``"FAILED"``.  Of the deep model, or of the shallow one where the deep one did not end.
+        code_identical: Whether the shallow model's generated code is stock's, to the byte; None in the
+            failing case, which generates none.
+        strides_identical: Whether its kernels were handed the strides that stock hands them.
+        error: What else went wrong.
+    """
+
+    case: str
+    variant: str
+    seconds: float | None
+    characters: int | None
+    result: str
+    code_identical: bool | None
+    strides_identical: bool | None
+    error: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether the compile ended, and came out as stock's."""
+        return (
+            self.seconds is not None
+            and self.result in ("equal to eager", "same error")
+            and self.code_identical is not False
+            and self.strides_identical is not False
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything the demo found."""
+
+    torch_version: str
+    layers: int
+    shallow_layers: int
+    deadline: float
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether lowering-hooks ended everywhere, equal and identical."""
+        return all(row.good for row in self.rows if row.variant == OURS)
+
+    def as_json(self) -> str:
+        return json.dumps({"ok": self.ok, **asdict(self)}, indent=2)
+
+    def __str__(self) -> str:
+        header = (
+            "case",
+            "variant",
+            f"compile of {self.layers} layers",
+            "text",
+            "result",
+            "generated code",
+            "kernel strides",
+        )
+        cells = [header, *(self._cells(row) for row in self.rows)]
+        widths = [max(len(line[i]) for line in cells) for i in range(len(header))]
+        lines = [f"| {' | '.join(map(str.ljust, line, widths))} |" for line in cells]
+        lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        return "\n".join([*lines, "", *self.notes])
+
+    def _cells(self, row: Row) -> tuple[str, ...]:
+        ended = f"no end in {self.deadline:g} s" if row.seconds is None else f"{row.seconds:.1f} s"
+        return (
+            row.case,
+            row.variant,
+            ended,
+            "-" if row.characters is None else f"{row.characters:,}",
+            row.result,
+            *(
+                "-" if same is None else "identical" if same else "DIFFERENT"
+                for same in (row.code_identical, row.strides_identical)
+            ),
+        )
+
+
+def run(layers: int, deadline: float, progress: IO[str]) -> Outcome:
+    """Run the demo.
+
+    Args:
+        layers: The depth of the model.
+        deadline: Seconds that the compile of the deep model may take.
+        progress: Where to write what is running, and for how long.
+
+    Raises:
+        WorkerError: A process ended without a result, as where PyTorch or g++ is missing.
+    """
+    shallow = min(SHALLOW_LAYERS, layers)
+    rows: list[Row] = []
+    torch_version, hooked = "", ""
+    with tempfile.TemporaryDirectory(prefix="lowering-hooks-demo-") as folder:
+        for case, info, failing in CASES:
+            stock: Mapping[str, Any] = {}
+            for variant in VARIANTS:
+                spec = {
+                    "variant": variant,
+                    "info": info,
+                    "failing": failing,
+                    "shallow": shallow,
+                    "layers": layers,
+                }
+                events = _run_worker(spec, deadline, folder, f"{case}, {variant}", progress)
+                if variant == STOCK:
+                    stock = events["shallow"]
+                torch_version = events["start"]["torch"]
+                hooked = events["start"]["status"] or hooked
+                rows.append(_row(case, variant, events, stock))
+    notes = (
+        f"PyTorch {torch_version}, Python {sys.version.split()[0]}, CPU.",
+        f"Code and strides are compared at {shallow} layers, which stock survives.",
+        *_notes(rows, torch_version, layers),
+        "",
+        hooked,
+    )
+    return Outcome(torch_version, layers, shallow, deadline, tuple(rows), notes)
+
+
+def _row(case: str, variant: str, events: Mapping[str, Mapping[str, Any]], stock: Mapping[str, Any]) -> Row:
+    shallow, deep = events["shallow"], events.get("deep")
+    judged = deep or shallow
+    if judged["error"]:
+        same = judged["error"] == stock["error"] and judged["cause"] and stock["cause"]
+        result = "same error" if same else "FAILED"
+    else:
+        result = "equal to eager" if judged["equal"] and shallow["equal"] else "NOT equal"
+    failing = bool(stock["error"])
+    return Row(
+        case,
+        variant,
+        seconds=deep["seconds"] if deep else None,
+        characters=deep["characters"] if deep else None,
+        result=result,
+        code_identical=None if failing else shallow["code"] == stock["code"],
+        strides_identical=None if failing else shallow["strides"] == stock["strides"],
+        error=judged["message"],
+    )
+
+
+def _notes(rows: list[Row], torch_version: str, layers: int) -> Iterator[str]:
+    release = release_of(torch_version)
+    for row in rows:
+        if row.error:
+            yield f"{row.case}, {row.variant}, {row.seconds:.1f} s: {row.error.strip().splitlines()[0]}"
+        if row.variant != STOCK or row.seconds is None or row.error:
+            continue
+        if row.case == "INFO off" and release is not None and release.log_text == "lazy":
+            yield (
+                f"Stock is fine with INFO off: PyTorch {release.series} builds the text only where a log "
+                "handler wants it."
+            )
+        else:
+            yield f"{row.case}: stock ended, {layers} layers are not deep enough to keep it from that."
+    if any(row.variant == PLAIN_SET_PROXY and row.strides_identical is False for row in rows):
+        yield (
+            "A plain set proxy drops the layout constraint: the experts' kernel, which reads rows as they "
+            "lie in eager, was handed a transposed tensor."
+        )
+
+
+def _run_worker(
+    spec: Mapping[str, Any], deadline: float, folder: str, label: str, progress: IO[str]
+) -> dict[str, Mapping[str, Any]]:
+    """Run one process and return its events: "start", "shallow", and "deep" unless its deadline came."""
+    events: dict[str, Mapping[str, Any]] = {}
+    clock = _Clock(label, progress)
+    with _worker(spec, folder) as (process, messages, errors):
+        limit = time.monotonic() + START_UP
+        while "deep" not in events:
+            try:
+                message = messages.get(timeout=0.2)
+            except queue.Empty:
+                clock.tick()
+                if time.monotonic() < limit:
+                    continue
+                if "shallow" not in events:
+                    raise WorkerError(f"{label}: no compile ended in {START_UP:g} s") from None
+                break
+            if message is None:
+                process.wait()
+                errors.seek(0)
+                tail = errors.read()[-2000:].strip()
+                raise WorkerError(f"{label}: exit status {process.returncode}\n{tail}")
+            if message["event"] == "begin" and message["case"] == "deep":
+                clock.restart()
+                limit = time.monotonic() + deadline
+            elif message["event"] == "end":
+                events[message["case"]] = message
+            elif message["event"] == "start":
+                events["start"] = message
+    seconds = events["deep"]["seconds"] if "deep" in events else None
+    clock.end(f"no end in {deadline:g} s" if seconds is None else f"{seconds:.1f} s")
+    return events
+
+
+@contextmanager
+def _worker(
+    spec: Mapping[str, Any], folder: str
+) -> Iterator[tuple[subprocess.Popen[str], queue.Queue[Any], IO[str]]]:
+    """Start the process; yield it with a queue of its messages (None at their end) and its standard error."""
+    script = Path(__file__).with_name("demo_worker.py")
+    command = [sys.executable, "-c", _RUN_WORKER, str(script), json.dumps(spec)]
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as errors,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            cwd=folder,
+            env=_environment(spec, folder),
+            start_new_session=True,
+        ) as process,
+    ):
+        messages: queue.Queue[Any] = queue.Queue()
+        reader = threading.Thread(target=_read, args=(process.stdout, messages), daemon=True)
+        reader.start()
+        try:
+            yield process, messages, errors
+        finally:
+            _kill(process)
+            process.wait()
+            reader.join()
+
+
+def _read(lines: Any, messages: queue.Queue[Any]) -> None:
+    for line in lines:
+        if line.startswith("{"):
+            messages.put(json.loads(line))
+    messages.put(None)
+
+
+def _environment(spec: Mapping[str, Any], folder: str) -> dict[str, str]:
+    environment = dict(os.environ)
+    environment.pop("TORCH_LOGS", None)
+    environment.pop("LOWERING_HOOKS", None)
+    if spec["variant"] != OURS:
+        environment["LOWERING_HOOKS"] = "0"
+    environment.update(
+        TORCHINDUCTOR_FORCE_DISABLE_CACHES="1",
+        TORCHINDUCTOR_CACHE_DIR=os.path.join(folder, "cache"),
+        # No pool of compile processes that would outlive the deadline.
+        TORCHINDUCTOR_COMPILE_THREADS="1",
+        # Scalar C++: spares every process the 20 s of finding out what vector instructions there are.
+        TORCHINDUCTOR_VEC_ISA_OK="0",
+    )
+    return environment
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """End the process with its children: a compiler may be running."""
+    try:
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    except ProcessLookupError:
+        pass
+
+
+@dataclass
+class _Clock:
+    """Shows what is running, and for how long: in place on a terminal, else a line every so often."""
+
+    label: str
+    stream: IO[str]
+    phase: str = "starting"
+    since: float = field(default_factory=time.monotonic)
+    shown: float = field(default_factory=time.monotonic)
+
+    def restart(self) -> None:
+        self.phase, self.since = "compiling", time.monotonic()
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        terminal = self.stream.isatty()
+        if now - self.shown < (0.2 if terminal else 10.0):
+            return
+        self.shown = now
+        line = f"{self.label}: {self.phase}, {now - self.since:.0f} s"
+        self.stream.write(f"\r\033[K{line}" if terminal else f"{line}\n")
+        self.stream.flush()
+
+    def end(self, what: str) -> None:
+        start = "\r\033[K" if self.stream.isatty() else ""
+        self.stream.write(f"{start}{self.label}: {what}\n")
+        self.stream.flush()
