@@ -1,0 +1,25 @@
+"""Check that a wheel holds the package with compat and py.typed, its metadata, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def main(wheel: str) -> None:
+    found = set(zipfile.ZipFile(wheel).namelist())
+    expected = {f"lowering_hooks/{path.name}" for path in (ROOT / "lowering_hooks").glob("*.py")}
+    expected |= {f"lowering_hooks/compat/{path.name}" for path in (ROOT / "compat").glob("*.py")}
+    expected.add("lowering_hooks/py.typed")
+    metadata = {name for name in found if name.split("/")[0].endswith(".dist-info")}
+    missing, more = expected - found, found - expected - metadata
+    if missing or more or not metadata:
+        sys.exit(f"{wheel}: missing {sorted(missing)}, more {sorted(more)}, metadata {sorted(metadata)}")
+    print(f"{Path(wheel).name}: {len(expected)} files and the metadata, nothing else")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

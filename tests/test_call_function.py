@@ -1,0 +1,256 @@
+"""The wrapper around call_function, on a small stand-in for Inductor whose every step can be watched."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import threading
+import types
+
+import pytest
+
+from lowering_hooks.call_function import CallFunctionHook, _in_allowed_op
+from lowering_hooks.inductor import GRAPH, Inductor, name_of
+from lowering_hooks.namespaces import Namespaces
+from lowering_hooks.records import Records
+
+
+class Overload:
+    def __init__(self, name: str) -> None:
+        self.namespace, _, self.op = name.partition("::")
+
+    def name(self) -> str:
+        return f"{self.namespace}::{self.op}"
+
+    def __str__(self) -> str:
+        return f"{self.namespace}.{self.op}.default"
+
+
+class Stand:
+    """A stand-in for the loaded Inductor, with its hook."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, detail: str = "args") -> None:
+        lowerings: dict[object, object] = {}
+
+        class OperatorIssue(RuntimeError):
+            @staticmethod
+            def operator_str(target, args, kwargs):
+                """Inductor's own text."""
+                return f"stock text of {target}"
+
+        class GraphLowering:
+            def call_function(self, target, args, kwargs):
+                """Lower one node."""
+                self.texts.append(OperatorIssue.operator_str(target, args, kwargs))
+                for inner in args:
+                    inner()
+                self.texts.append(OperatorIssue.operator_str(target, args, kwargs))
+                lowerings[target] = "fallback"
+                return target
+
+            def __init__(self):
+                self.texts = []
+
+        self.graph_class, self.issue = GraphLowering, OperatorIssue
+        self.lowerings = lowerings
+        self.call_function = vars(GraphLowering)["call_function"]
+        self.operator_str = vars(OperatorIssue)["operator_str"]
+        inductor = Inductor(
+            torch=types.SimpleNamespace(_ops=types.SimpleNamespace(OpOverload=Overload)),
+            graph=types.SimpleNamespace(GraphLowering=GraphLowering, FALLBACK_ALLOW_LIST={"lib::listed"}),
+            lowering=types.SimpleNamespace(lowerings=lowerings),
+            exc=types.SimpleNamespace(OperatorIssue=OperatorIssue),
+        )
+        monkeypatch.setitem(__import__("sys").modules, GRAPH, inductor.graph)
+        self.records = Records()
+        self.namespaces = Namespaces(frozenset({"lib"}))
+        self.hook = CallFunctionHook(inductor, self.namespaces, self.records, detail)
+        self.hook.install()
+
+    def texts(self, target, *inner):
+        graph = self.graph_class()
+        assert graph.call_function(target, inner, {}) is target
+        assert _in_allowed_op.get() is False
+        return graph.texts
+
+
+OURS = "  target: lib.op.default"
+
+
+@pytest.fixture
+def stand(monkeypatch):
+    return Stand(monkeypatch)
+
+
+def test_the_text_of_an_allowed_op_is_bounded_and_of_others_stock(stand) -> None:
+    assert stand.texts(Overload("lib::op")) == [OURS, OURS]
+    assert stand.texts(Overload("other::op")) == ["stock text of other.op.default"] * 2
+    assert stand.texts("lib::not_an_overload") == ["stock text of lib::not_an_overload"] * 2
+
+
+def test_the_wrapper_looks_like_what_it_wraps(stand) -> None:
+    wrapper = stand.graph_class.call_function
+    assert wrapper is not stand.call_function
+    assert wrapper.__wrapped__ is stand.call_function
+    assert wrapper.__name__ == "call_function"
+    assert wrapper.__qualname__ == stand.call_function.__qualname__
+    assert wrapper.__doc__ == "Lower one node."
+    assert inspect.signature(wrapper) == inspect.signature(stand.call_function)
+    assert stand.issue.operator_str.__doc__ == "Inductor's own text."
+    assert isinstance(vars(stand.issue)["operator_str"], staticmethod)
+
+
+def test_a_nested_op_is_described_by_its_own_namespace(stand) -> None:
+    graph = stand.graph_class()
+    inner = stand.graph_class()
+    outer_op, inner_op = Overload("lib::op"), Overload("other::op")
+    graph.call_function(outer_op, (lambda: inner.call_function(inner_op, (), {}),), {})
+    assert all(text.startswith(OURS) for text in graph.texts)
+    assert inner.texts == ["stock text of other.op.default"] * 2
+
+    graph, inner = stand.graph_class(), stand.graph_class()
+    graph.call_function(inner_op, (lambda: inner.call_function(outer_op, (), {}),), {})
+    assert graph.texts == ["stock text of other.op.default"] * 2
+    assert inner.texts == [OURS, OURS]
+
+
+def test_an_exception_passes_and_leaves_no_mark(stand) -> None:
+    def fail():
+        raise ArithmeticError("inside")
+
+    for name in ("lib::op", "other::op"):
+        with pytest.raises(ArithmeticError, match="inside"):
+            stand.graph_class().call_function(Overload(name), (fail,), {})
+        assert _in_allowed_op.get() is False
+
+
+def test_threads_do_not_see_each_others_mark(stand) -> None:
+    inside, done = threading.Event(), threading.Event()
+    results = {}
+
+    def allowed():
+        def wait():
+            inside.set()
+            assert done.wait(60)
+
+        results["lib"] = stand.texts(Overload("lib::op"), wait)
+
+    def other():
+        assert inside.wait(60)
+        results["other"] = stand.texts(Overload("other::op"))
+        done.set()
+
+    threads = [threading.Thread(target=f) for f in (allowed, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(text.startswith(OURS) for text in results["lib"])
+    assert results["other"] == ["stock text of other.op.default"] * 2
+
+
+def test_a_text_that_a_log_handler_asks_for_later_is_bounded_as_well(stand) -> None:
+    assert stand.issue.operator_str(Overload("lib::op"), (), {}) == OURS
+    assert stand.issue.operator_str(Overload("other::op"), (), {}) == "stock text of other.op.default"
+
+
+def test_detail_full_is_inductors_own_text(monkeypatch) -> None:
+    stand = Stand(monkeypatch, detail="full")
+    assert stand.texts(Overload("lib::op")) == ["stock text of lib.op.default"] * 2
+    assert stand.records.report().ops[0].texts == 2
+
+
+def test_remove_leaves_the_very_objects_that_stood_there(stand) -> None:
+    stand.hook.remove()
+    assert vars(stand.graph_class)["call_function"] is stand.call_function
+    assert vars(stand.issue)["operator_str"] is stand.operator_str
+    stand.hook.remove()
+    assert vars(stand.graph_class)["call_function"] is stand.call_function
+
+
+def test_remove_leaves_a_later_wrapper_in_place_and_passes_its_calls_on(stand) -> None:
+    ours = stand.graph_class.call_function
+
+    @functools.wraps(ours)
+    def theirs(self, target, args, kwargs):
+        return ours(self, target, args, kwargs)
+
+    stand.graph_class.call_function = theirs
+    assert stand.hook.displaced_by() is None  # it calls us, as can be seen
+    (conflict,) = stand.hook.conflicts()
+    assert f"{__name__}." in conflict
+    assert "theirs" in conflict
+    assert stand.texts(Overload("lib::op")) == [OURS, OURS]
+    stand.hook.remove()
+    assert stand.graph_class.call_function is theirs
+    assert stand.texts(Overload("lib::op")) == ["stock text of lib.op.default"] * 2
+
+
+def test_who_displaced_us_is_named(stand) -> None:
+    def theirs(self, target, args, kwargs):
+        return target
+
+    stand.graph_class.call_function = theirs
+    assert stand.hook.displaced_by() == name_of(theirs)
+    assert name_of(theirs).startswith(f"{__name__}.")
+    assert name_of(theirs).endswith("theirs")
+    stand.hook.remove()
+    assert stand.graph_class.call_function is theirs
+
+
+def test_a_replaced_operator_str_is_named(stand) -> None:
+    def bounded(target, args, kwargs):
+        return ""
+
+    stand.issue.operator_str = staticmethod(bounded)
+    assert stand.hook.displaced_by() == name_of(bounded)
+    stand.hook.remove()
+    assert stand.issue.operator_str is bounded
+    assert vars(stand.graph_class)["call_function"] is stand.call_function
+
+
+def test_the_wrapper_of_another_copy_of_the_package_is_taken_over(stand) -> None:
+    again = CallFunctionHook(stand.hook._inductor, stand.namespaces, stand.records, "args")
+    again.install()
+    assert stand.graph_class.call_function.__wrapped__ is stand.call_function
+    assert stand.texts(Overload("lib::op")) == [OURS, OURS]
+    again.remove()
+    assert vars(stand.graph_class)["call_function"] is stand.call_function
+    assert stand.issue.operator_str(Overload("lib::op"), (), {}) == "stock text of lib.op.default"
+
+
+def test_the_report_counts_implicit_fallbacks_and_the_time_of_their_texts(stand) -> None:
+    for name in ("lib::op", "lib::listed", "other::op"):
+        stand.texts(Overload(name))
+    known = Overload("lib::known")
+    stand.lowerings[known] = "a real lowering"
+    stand.graph_class().call_function(known, (), {})
+    report = stand.records.report()
+    fallbacks = {op.op: op.fallbacks for op in report.ops}
+    assert fallbacks == {"lib.op.default": 1, "lib.listed.default": 0, "lib.known.default": 0}
+    assert report.ops[0].texts == 2
+    assert report.ops[0].seconds > 0
+    assert report.seconds == sum(op.seconds for op in report.ops)
+    assert "lib.op.default" in str(report)
+    stand.records.reset()
+    assert stand.records.report().ops == ()
+    assert "no op" in str(stand.records.report())
+
+
+def test_an_allow_list_that_raises_does_not_stop_a_compile(stand) -> None:
+    class Hostile:
+        def __contains__(self, name):
+            raise RuntimeError("not now")
+
+    stand.hook._inductor.graph.FALLBACK_ALLOW_LIST = Hostile()
+    assert stand.texts(Overload("lib::op")) == [OURS, OURS]
+
+
+def test_a_namespace_allowed_for_a_block_is_described_in_it(stand) -> None:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stand.namespaces.allowing(["other"]))
+        assert stand.texts(Overload("other::op")) == ["  target: other.op.default"] * 2
+    assert stand.texts(Overload("other::op")) == ["stock text of other.op.default"] * 2
+    stand.namespaces.allow(["*"])
+    assert stand.texts(Overload("aten::op")) == ["  target: aten.op.default"] * 2

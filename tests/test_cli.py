@@ -1,0 +1,139 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+import lowering_hooks
+from lowering_hooks import demo
+from lowering_hooks.__main__ import main
+
+
+def test_status_says_what_is_hooked(capsys) -> None:
+    assert main(["status"]) == 0
+    out = capsys.readouterr().out
+    for part in ("call_function", "active", "vllm, vllm_aiter", "verified with"):
+        assert part in out
+
+
+def test_status_in_json(capsys) -> None:
+    assert main(["status", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    status = lowering_hooks.status()
+    assert found["torch_version"] == status.torch_version
+    assert (found["strategy"], found["state"]) == ("call_function", "active")
+    assert found["namespaces"] == ["vllm", "vllm_aiter"]
+    assert found["conflicts"] == []
+    assert found["import_error"] is None
+
+
+def test_status_where_inductor_cannot_be_imported(run) -> None:
+    done = run(
+        """
+        import sys
+        sys.modules["torch._inductor"] = None
+        from lowering_hooks.__main__ import main
+        sys.exit(main(["status"]))
+        """
+    )
+    assert "Inductor could not be imported: ModuleNotFoundError" in done.stdout
+    assert "pending" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "COMMAND"),
+        (["no-such-command"], "no-such-command"),
+        (["demo", "--layers", "0"], "'0' is not a whole number of 1 or more"),
+        (["demo", "--layers", "many"], "'many' is not a whole number"),
+        (["demo", "--deadline", "-1"], "'-1' is not a number of seconds above 0"),
+        (["demo", "--deadline", "nan"], "'nan' is not a number of seconds"),
+    ],
+)
+def test_misuse_exits_with_2_and_says_what_is_accepted(arguments, says, capsys) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(arguments)
+    assert raised.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def outcome():
+    """A demo that is deep enough for stock to be slow, and short enough for a test."""
+    return demo.run(layers=12, deadline=15, progress=io.StringIO())
+
+
+def test_the_demo_shows_lowering_hooks_ending_equal_and_identical(outcome) -> None:
+    assert outcome.ok
+    ours = [row for row in outcome.rows if row.variant == demo.OURS]
+    assert [row.case for row in ours] == ["INFO off", "INFO on", "failing op"]
+    for row in ours:
+        assert row.seconds is not None
+        assert row.seconds < outcome.deadline
+    assert [row.result for row in ours] == ["equal to eager", "equal to eager", "same error"]
+    assert [row.code_identical for row in ours] == [True, True, None]
+
+
+def test_the_demo_shows_what_stock_and_a_plain_set_proxy_do(outcome) -> None:
+    rows = {(row.case, row.variant): row for row in outcome.rows}
+    assert len(rows) == 9
+    assert rows["INFO on", demo.STOCK].seconds is None
+    assert rows["failing op", demo.STOCK].seconds is None
+    plain = rows["INFO off", demo.PLAIN_SET_PROXY]
+    assert (plain.result, plain.code_identical, plain.strides_identical) == ("NOT equal", False, False)
+    lazy = "lazy" in {
+        release.log_text
+        for release in [lowering_hooks.compat.release_of(outcome.torch_version)]
+        if release is not None
+    }
+    assert (rows["INFO off", demo.STOCK].seconds is not None) is lazy
+    assert ("Stock is fine with INFO off" in str(outcome)) is lazy
+
+
+def test_the_demo_as_table_and_as_json(outcome) -> None:
+    table = str(outcome)
+    assert "no end in 15 s" in table
+    assert "compile of 12 layers" in table
+    found = json.loads(outcome.as_json())
+    assert found["ok"] is True
+    assert len(found["rows"]) == 9
+
+
+def test_a_row_is_bad_unless_it_ended_equal_and_identical() -> None:
+    good = {
+        "case": "INFO off",
+        "variant": demo.OURS,
+        "seconds": 1.0,
+        "characters": 0,
+        "result": "equal to eager",
+        "code_identical": True,
+        "strides_identical": True,
+    }
+    assert demo.Row(**good).good
+    for change in (
+        {"seconds": None},
+        {"result": "NOT equal"},
+        {"result": "FAILED"},
+        {"code_identical": False},
+        {"strides_identical": False},
+    ):
+        bad = demo.Row(**(good | change))
+        assert not bad.good
+        assert not demo.Outcome("2", 1, 1, 1.0, (demo.Row(**good), bad), ()).ok
+
+
+def test_a_worker_that_dies_is_an_error_with_its_words(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(demo, "_RUN_WORKER", "raise SystemExit('no compiler here')")
+    assert main(["demo", "--layers", "4"]) == 1
+    err = capsys.readouterr().err
+    assert "INFO off, stock: exit status 1" in err
+    assert "no compiler here" in err
+
+
+def test_python_m_lowering_hooks_works(run) -> None:
+    done = run("import runpy; runpy.run_module('lowering_hooks', run_name='__main__')", "status")
+    assert "active" in done.stdout

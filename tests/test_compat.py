@@ -1,0 +1,191 @@
+"""The choice of a strategy, and the contract of the installed Inductor."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+import torch._inductor.graph
+from packaging.version import Version
+
+from lowering_hooks import compat
+
+VERIFIED = [row.series for row in compat.RELEASES]
+
+
+@pytest.mark.parametrize(
+    ("version", "series"),
+    [
+        ("2.12.0", "2.12"),
+        ("2.12.1", "2.12"),
+        ("2.12.1+cu130", "2.12"),
+        ("2.12.1+cpu", "2.12"),
+        ("2.12.0a0+nv26.3", "2.12"),
+        ("2.12.0a0+git1a2b3c4", "2.12"),
+        ("2.12.0rc3", "2.12"),
+        ("2.13.0", "2.13"),
+        ("2.13.0+rocm7.2", "2.13"),
+        ("2.13.0.dev20260301+cu130", "2.13"),
+        ("v2.13.0", "2.13"),
+    ],
+)
+def test_local_vendor_and_pre_releases_belong_to_their_series(version: str, series: str) -> None:
+    choice = compat.choose(version)
+    assert choice.strategy == "call_function"
+    assert choice.verified
+    assert f"series {series}," in choice.reason
+    assert version in choice.reason
+    release = compat.release_of(version)
+    assert release is not None
+    assert release.series == series
+
+
+@pytest.mark.parametrize("version", ["2.120.0", "1.13.1", "3.0.0", "2.99.0.dev20300101", "12.13.0"])
+def test_an_unverified_version_takes_the_set_proxy_and_says_so(version: str) -> None:
+    choice = compat.choose(version)
+    assert choice.strategy == "set_proxy"
+    assert not choice.verified
+    assert version in choice.reason
+    assert "LOWERING_HOOKS_STRATEGY=call_function" in choice.reason
+    newer = Version(version) > Version(VERIFIED[0])
+    assert ("newer than the verified series" in choice.reason) is newer
+
+
+@pytest.mark.parametrize("version", ["", "unknown", "2.12.x", "None", "git-1a2b3c", "2,12"])
+def test_a_version_that_cannot_be_read_takes_the_set_proxy(version: str) -> None:
+    choice = compat.choose(version)
+    assert choice.strategy == "set_proxy"
+    assert not choice.verified
+    assert repr(version) in choice.reason
+
+
+def test_the_table_is_newest_first_and_names_releases_of_its_series() -> None:
+    assert [Version(s) for s in VERIFIED] == sorted({Version(s) for s in VERIFIED}, reverse=True)
+    for row in compat.RELEASES:
+        assert compat.release_of(row.verified_with) is row
+        assert row.log_text in ("eager", "lazy")
+
+
+def test_the_installed_inductor_keeps_both_contracts() -> None:
+    graph, lowering, exc = (getattr(torch._inductor, name) for name in ("graph", "lowering", "exc"))
+    assert compat.call_function_problems(graph, exc) == ()
+    assert compat.set_proxy_problems(graph, lowering) == ()
+
+
+def fake_inductor() -> tuple[types.ModuleType, types.ModuleType, types.ModuleType]:
+    """Modules that keep both contracts, to be broken one by one."""
+    source = """
+class OperatorIssue(RuntimeError):
+    @staticmethod
+    def operator_str(target, args, kwargs):
+        return str(target)
+class MissingOperatorWithDecomp(OperatorIssue): pass
+class MissingOperatorWithoutDecomp(OperatorIssue): pass
+class LoweringException(OperatorIssue): pass
+FALLBACK_ALLOW_LIST = {"aten::index_add"}
+class GraphLowering:
+    def call_function(self, target, args, kwargs):
+        return (lambda: OperatorIssue.operator_str(target, args, kwargs))()
+"""
+    module = types.ModuleType("fake")
+    exec(source, vars(module))
+    graph, lowering = types.ModuleType("graph"), types.ModuleType("lowering")
+    graph.GraphLowering = module.GraphLowering
+    graph.FALLBACK_ALLOW_LIST = lowering.FALLBACK_ALLOW_LIST = module.FALLBACK_ALLOW_LIST
+    return graph, lowering, module
+
+
+def test_the_fake_keeps_both_contracts() -> None:
+    graph, lowering, exc = fake_inductor()
+    assert compat.call_function_problems(graph, exc) == ()
+    assert compat.set_proxy_problems(graph, lowering) == ()
+
+
+def drop_class(graph, exc):
+    del graph.GraphLowering
+
+
+def drop_method(graph, exc):
+    del graph.GraphLowering.call_function
+
+
+def other_parameters(graph, exc):
+    original = graph.GraphLowering.call_function
+    graph.GraphLowering.call_function = lambda self, node: original(self, node, (), {})
+
+
+def not_described(graph, exc):
+    graph.GraphLowering.call_function = lambda self, target, args, kwargs: None
+
+
+def not_a_function(graph, exc):
+    graph.GraphLowering.call_function = 3
+
+
+def drop_issue(graph, exc):
+    del exc.OperatorIssue
+
+
+def not_static(graph, exc):
+    exc.OperatorIssue.operator_str = lambda target, args, kwargs: ""
+
+
+def other_text_parameters(graph, exc):
+    exc.OperatorIssue.operator_str = staticmethod(lambda target, args: "")
+
+
+def own_text(graph, exc):
+    exc.LoweringException.operator_str = staticmethod(lambda target, args, kwargs: "")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (drop_class, "defines no call_function"),
+        (drop_method, "defines no call_function"),
+        (not_a_function, "defines no call_function"),
+        (other_parameters, "takes (self, node)"),
+        (not_described, "does not reach operator_str"),
+        (drop_issue, "not a static method"),
+        (not_static, "not a static method"),
+        (other_text_parameters, "takes (target, args)"),
+        (own_text, "LoweringException does not inherit"),
+    ],
+)
+def test_a_broken_call_function_contract_is_named(break_it, says: str) -> None:
+    graph, _, exc = fake_inductor()
+    break_it(graph, exc)
+    assert any(says in problem for problem in compat.call_function_problems(graph, exc))
+
+
+def test_a_broken_allow_list_is_named() -> None:
+    graph, lowering, _ = fake_inductor()
+    graph.FALLBACK_ALLOW_LIST = set(graph.FALLBACK_ALLOW_LIST)
+    (problem,) = compat.set_proxy_problems(graph, lowering)
+    assert "different" in problem
+    graph.FALLBACK_ALLOW_LIST = lowering.FALLBACK_ALLOW_LIST = 7
+    (problem,) = compat.set_proxy_problems(graph, lowering)
+    assert "is a int" in problem
+    del graph.FALLBACK_ALLOW_LIST
+    (problem,) = compat.set_proxy_problems(graph, lowering)
+    assert "has no FALLBACK_ALLOW_LIST" in problem
+
+
+def test_operator_str_is_found_behind_the_wrappers_of_others() -> None:
+    graph, _, exc = fake_inductor()
+    original = graph.GraphLowering.call_function
+
+    def call_function(self, target, args, kwargs):  # by a closure
+        return original(self, target, args, kwargs)
+
+    graph.GraphLowering.call_function = call_function
+    assert compat.call_function_problems(graph, exc) == ()
+
+    module = types.ModuleType("plugin")  # by a module global, as the plugins do that assign the method
+    module._original = original
+    exec(
+        "def theirs(self, target, args, kwargs):\n    return _original(self, target, args, kwargs)",
+        vars(module),
+    )
+    graph.GraphLowering.call_function = module.theirs
+    assert compat.call_function_problems(graph, exc) == ()

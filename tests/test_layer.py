@@ -1,0 +1,557 @@
+"""The layer in fresh processes: when it hooks, what it does with what it finds, how it comes off."""
+
+from __future__ import annotations
+
+import pytest
+
+# What a fresh process begins with: a compile of one op of an allowed namespace, and what it logs.
+COMPILE = """
+import logging, sys
+records = []
+class Keep(logging.Handler):
+    def emit(self, record):
+        records.append((record.levelname, record.getMessage()))
+logging.getLogger("lowering_hooks").addHandler(Keep())
+logging.getLogger("lowering_hooks").setLevel(logging.INFO)
+
+def compile_one(name="op", namespace="vllm"):
+    import torch
+    from torch.library import Library
+    library = Library(namespace, "FRAGMENT")
+    keep.append(library)
+    library.define(f"{name}(Tensor x) -> Tensor")
+    library.impl(name, lambda x: x * 2, "CPU")
+    library.impl(name, lambda x: x.new_empty(x.shape), "Meta")
+    op = getattr(getattr(torch.ops, namespace), name).default
+    x = torch.randn(4)
+    torch._dynamo.reset()
+    assert torch.equal(torch.compile(lambda x: op(op(x)))(x), x * 4)
+keep = []
+
+def warnings():
+    return [message for level, message in records if level == "WARNING"]
+
+def infos():
+    return [message for level, message in records if level == "INFO"]
+"""
+
+
+def test_importing_does_not_import_torch(run) -> None:
+    run("import lowering_hooks, sys; assert 'torch' not in sys.modules")
+
+
+def test_it_prints_nothing(run) -> None:
+    done = run(
+        """
+        import lowering_hooks, torch._inductor.graph
+        assert lowering_hooks.status().state == "active"
+        lowering_hooks.remove()
+        """
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_without_torch_it_imports_and_says_so(run, tmp_path) -> None:
+    done = run(
+        """
+        import importlib.metadata, sys
+        original = importlib.metadata.version
+        def version(name):
+            if name == "torch":
+                raise importlib.metadata.PackageNotFoundError(name)
+            return original(name)
+        importlib.metadata.version = version
+        sys.modules["torch"] = None  # import torch raises ModuleNotFoundError
+        import lowering_hooks
+        status = lowering_hooks.status()
+        assert status.torch_version is None
+        assert status.state == "inactive"
+        print(status)
+        """
+    )
+    assert "PyTorch is not installed" in done.stdout
+
+
+def test_imported_early_it_hooks_when_inductor_loads(run) -> None:
+    run(
+        COMPILE
+        + """
+import lowering_hooks
+status = lowering_hooks.status()
+assert (status.state, status.strategy) == ("pending", "call_function"), status
+import torch
+assert lowering_hooks.status().state == "pending"
+import torch._inductor.graph
+from torch._inductor.graph import GraphLowering
+assert GraphLowering.call_function.__wrapped__  # before anybody asks
+status = lowering_hooks.status()
+assert (status.state, status.strategy) == ("active", "call_function"), status
+assert torch.__version__ in status.reason and status.torch_version == str(torch.__version__)
+(line,) = infos()
+assert torch.__version__ in line and "call_function" in line and "verified" in line, line
+assert warnings() == []
+compile_one()
+(op,) = lowering_hooks.report().ops
+assert (op.op, op.fallbacks) == ("vllm.op.default", 1), op
+"""
+    )
+
+
+def test_imported_late_it_hooks_at_once(run) -> None:
+    run(
+        COMPILE
+        + """
+import torch._inductor.graph
+from torch._inductor.graph import GraphLowering
+stock = GraphLowering.call_function
+import lowering_hooks
+assert GraphLowering.call_function.__wrapped__ is stock
+assert lowering_hooks.status().state == "active"
+assert len(infos()) == 1
+compile_one()
+assert lowering_hooks.report().ops[0].fallbacks == 1
+"""
+    )
+
+
+def test_imported_in_the_middle_of_the_import_of_inductor_it_waits_for_its_end(run) -> None:
+    run(
+        COMPILE
+        + """
+import wrapt
+seen = []
+def in_the_middle(module):
+    import lowering_hooks
+    graph = sys.modules["torch._inductor.graph"]
+    seen.append((lowering_hooks.status().state, hasattr(graph, "GraphLowering")))
+import torch
+wrapt.register_post_import_hook(in_the_middle, "torch._inductor.lowering")
+import torch._inductor.graph
+assert seen == [("pending", False)], seen
+finders = len(sys.meta_path)
+import importlib
+importlib.import_module(next(m for m in ("wave", "mailbox", "sched", "pyclbr") if m not in sys.modules))
+from torch._inductor.graph import GraphLowering
+assert GraphLowering.call_function.__wrapped__
+import lowering_hooks
+assert lowering_hooks.status().state == "active"
+assert len(sys.meta_path) == finders - 1  # nothing of ours is left behind
+compile_one()
+assert lowering_hooks.report().ops[0].fallbacks == 1
+"""
+    )
+
+
+def test_a_compile_after_an_import_in_the_middle_is_hooked_without_being_asked(run) -> None:
+    run(
+        COMPILE
+        + """
+import wrapt
+import torch
+wrapt.register_post_import_hook(lambda module: __import__("lowering_hooks"), "torch._inductor.lowering")
+compile_one()
+import lowering_hooks
+assert [op.fallbacks for op in lowering_hooks.report().ops] == [1]
+"""
+    )
+
+
+def test_importing_twice_hooks_once(run) -> None:
+    run(
+        COMPILE
+        + """
+import importlib
+import torch._inductor.graph
+from torch._inductor.exc import OperatorIssue
+from torch._inductor.graph import GraphLowering
+stock, stock_str = vars(GraphLowering)["call_function"], vars(OperatorIssue)["operator_str"]
+import lowering_hooks
+importlib.reload(lowering_hooks)
+assert GraphLowering.call_function.__wrapped__ is stock
+for name in [name for name in sys.modules if name.startswith("lowering_hooks")]:
+    del sys.modules[name]
+import lowering_hooks  # another copy
+assert lowering_hooks.status().state == "active"
+assert GraphLowering.call_function.__wrapped__ is stock
+lowering_hooks.remove()
+assert vars(GraphLowering)["call_function"] is stock
+assert OperatorIssue.operator_str is stock_str.__func__
+"""
+    )
+
+
+@pytest.mark.parametrize("value", ["0", "off", "FALSE", "no"])
+def test_it_can_be_switched_off(run, value) -> None:
+    run(
+        COMPILE
+        + f"""
+import torch._inductor.graph
+from torch._inductor.graph import GraphLowering
+stock = GraphLowering.call_function
+import lowering_hooks
+for status in (lowering_hooks.status(), lowering_hooks.apply(), lowering_hooks.apply("set_proxy")):
+    assert (status.state, status.strategy) == ("inactive", "none"), status
+    assert status.reason == "switched off by LOWERING_HOOKS={value}", status
+assert GraphLowering.call_function is stock
+assert records == []
+""",
+        LOWERING_HOOKS=value,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "accepted"),
+    [
+        ("LOWERING_HOOKS", "maybe", "0, off, false, no"),
+        ("LOWERING_HOOKS_NAMESPACES", "mylib,vllm::moe", "before '::'"),
+        ("LOWERING_HOOKS_STRATEGY", "fast", "auto, call_function, set_proxy, none"),
+        ("LOWERING_HOOKS_DETAIL", "everything", "args, full"),
+    ],
+)
+def test_a_bad_variable_is_named_in_one_warning_and_the_default_used(run, variable, value, accepted) -> None:
+    run(
+        COMPILE
+        + f"""
+import lowering_hooks, torch._inductor.graph
+(warning,) = warnings()
+for part in ({variable!r}, {value!r}, {accepted!r}):
+    assert part in warning, warning
+status = lowering_hooks.status()
+assert (status.state, status.strategy) == ("active", "call_function")
+assert status.namespaces == {{"vllm", "vllm_aiter"}}
+compile_one()
+""",
+        **{variable: value},
+    )
+
+
+def test_good_variables_are_taken(run) -> None:
+    run(
+        COMPILE
+        + """
+import lowering_hooks, torch._inductor.graph
+status = lowering_hooks.status()
+assert status.strategy == "set_proxy", status
+assert status.namespaces == {"vllm", "vllm_aiter", "mylib", "other"}, status
+assert lowering_hooks.apply().strategy == "set_proxy"
+assert lowering_hooks.apply("call_function").strategy == "call_function"
+assert warnings() == []
+""",
+        LOWERING_HOOKS="on",
+        LOWERING_HOOKS_NAMESPACES=" mylib, other,",
+        LOWERING_HOOKS_STRATEGY="SET_PROXY",
+        LOWERING_HOOKS_DETAIL="full",
+    )
+
+
+def test_strategy_none_hooks_nothing(run) -> None:
+    run(
+        COMPILE
+        + """
+import torch._inductor.graph
+from torch._inductor.graph import GraphLowering
+stock = GraphLowering.call_function
+import lowering_hooks
+status = lowering_hooks.status()
+assert (status.state, status.strategy) == ("inactive", "none"), status
+assert GraphLowering.call_function is stock
+assert lowering_hooks.apply("call_function").state == "active"
+assert lowering_hooks.apply("none").state == "inactive"
+assert GraphLowering.call_function is stock
+assert warnings() == []
+""",
+        LOWERING_HOOKS_STRATEGY="none",
+    )
+
+
+def test_a_bad_strategy_is_named_and_nothing_changes(run) -> None:
+    run(
+        COMPILE
+        + """
+import lowering_hooks, torch._inductor.graph
+for bad in ("fast", "", None, 3):
+    try:
+        lowering_hooks.apply(bad)
+    except ValueError as error:
+        assert repr(bad) in str(error) and "auto, call_function, set_proxy, none" in str(error), error
+    else:
+        raise AssertionError(bad)
+assert lowering_hooks.status().state == "active"
+"""
+    )
+
+
+def test_apply_and_remove_can_be_repeated_and_leave_the_very_objects(run) -> None:
+    run(
+        COMPILE
+        + """
+import torch._inductor.graph
+from torch._inductor import graph, lowering
+from torch._inductor.exc import OperatorIssue
+def standing():
+    return (vars(graph.GraphLowering)["call_function"], vars(OperatorIssue)["operator_str"],
+            lowering.FALLBACK_ALLOW_LIST, graph.FALLBACK_ALLOW_LIST)
+def same(a, b):
+    return all(x is y for x, y in zip(a, b))
+stock = standing()
+import lowering_hooks
+for round in range(3):
+    for strategy in ("call_function", "set_proxy", "auto", "set_proxy", "call_function"):
+        assert lowering_hooks.apply(strategy).state == "active"
+        hooked = standing()
+        assert lowering_hooks.apply(strategy).state == "active"
+        assert same(standing(), hooked), "applying twice changed something"
+        expected = [strategy == "set_proxy", strategy == "set_proxy", strategy != "set_proxy", strategy != "set_proxy"]
+        assert [a is b for a, b in zip(hooked, stock)] == expected, strategy
+    compile_one(f"op{round}")
+    assert lowering_hooks.remove().state == "removed"
+    assert lowering_hooks.remove().state == "removed"
+    assert same(standing(), stock)
+    compile_one(f"unhooked{round}")
+assert [op.op for op in lowering_hooks.report().ops] == [f"vllm.op{i}.default" for i in range(3)]
+assert warnings() == []
+"""
+    )
+
+
+def test_removed_before_inductor_loads_it_stays_off(run) -> None:
+    run(
+        COMPILE
+        + """
+import lowering_hooks
+assert lowering_hooks.remove().state == "removed"
+import torch._inductor.graph
+from torch._inductor.graph import GraphLowering
+assert not hasattr(GraphLowering.call_function, "__wrapped__")
+assert lowering_hooks.status().state == "removed"
+assert lowering_hooks.apply().state == "active"
+"""
+    )
+
+
+@pytest.mark.parametrize("version", ["2.99.0", "1.13.1", "not-a-version"])
+def test_an_unverified_version_is_hooked_by_the_set_proxy_with_one_warning(run, version) -> None:
+    run(
+        COMPILE
+        + f"""
+import torch
+torch.__version__ = {version!r}
+import lowering_hooks
+status = lowering_hooks.status()
+assert (status.state, status.strategy) == ("pending", "set_proxy"), status
+import torch._inductor.graph
+status = lowering_hooks.status()
+assert (status.state, status.strategy) == ("active", "set_proxy"), status
+(warning,) = warnings()
+assert {version!r} in warning and "LOWERING_HOOKS_STRATEGY=call_function" in warning, warning
+compile_one()
+(op,) = lowering_hooks.report().ops
+assert op.fallbacks == 1 and op.texts == 0, op
+assert lowering_hooks.apply("call_function").strategy == "call_function"
+assert len(warnings()) == 1
+"""
+    )
+
+
+def test_a_broken_contract_falls_back_to_the_set_proxy_with_one_warning(run) -> None:
+    run(
+        COMPILE
+        + """
+import torch._inductor.graph
+from torch._inductor.exc import OperatorIssue
+stock = OperatorIssue.operator_str
+OperatorIssue.operator_str = classmethod(lambda cls, target, args, kwargs: stock(target, args, kwargs))
+import lowering_hooks
+status = lowering_hooks.status()
+assert (status.state, status.strategy) == ("active", "set_proxy"), status
+assert "not a static method" in status.reason, status
+(warning,) = warnings()
+assert "not a static method" in warning, warning
+compile_one()
+"""
+    )
+
+
+def test_where_both_contracts_are_broken_torch_runs_as_stock_with_one_warning(run) -> None:
+    run(
+        COMPILE
+        + """
+import torch._inductor.graph
+from torch._inductor import graph, lowering
+from torch._inductor.exc import OperatorIssue
+stock = OperatorIssue.operator_str
+OperatorIssue.operator_str = classmethod(lambda cls, target, args, kwargs: stock(target, args, kwargs))
+graph.FALLBACK_ALLOW_LIST = set(lowering.FALLBACK_ALLOW_LIST)
+call_function = graph.GraphLowering.call_function
+import lowering_hooks
+status = lowering_hooks.status()
+assert (status.state, status.strategy) == ("inactive", "none"), status
+assert "not a static method" in status.reason and "different" in status.reason, status
+(warning,) = warnings()
+assert "runs as without lowering-hooks" in warning, warning
+assert graph.GraphLowering.call_function is call_function
+compile_one()
+lowering_hooks.status()
+assert len(warnings()) == 1
+"""
+    )
+
+
+def test_an_internal_that_raises_when_it_is_looked_at_breaks_nothing(run) -> None:
+    run(
+        COMPILE
+        + """
+import torch._inductor.graph
+from torch._inductor import graph
+class Hostile(type):
+    def __getattribute__(cls, name):
+        raise RuntimeError("no " + name)
+class GraphLowering(metaclass=Hostile):
+    pass
+graph.GraphLowering = GraphLowering
+import lowering_hooks
+status = lowering_hooks.status()
+assert (status.state, status.strategy) == ("active", "set_proxy"), status
+assert len(warnings()) == 1, warnings()
+"""
+    )
+
+
+def test_a_forced_strategy_that_cannot_be_used_leaves_the_standing_one(run) -> None:
+    run(
+        COMPILE
+        + """
+import torch._inductor.graph
+from torch._inductor import graph, lowering
+import lowering_hooks
+hooked = graph.GraphLowering.call_function
+graph.FALLBACK_ALLOW_LIST = set(lowering.FALLBACK_ALLOW_LIST)
+status = lowering_hooks.apply("set_proxy")
+assert (status.state, status.strategy) == ("active", "call_function"), status
+assert graph.GraphLowering.call_function is hooked
+(warning,) = warnings()
+assert "call_function stays" in warning, warning
+"""
+    )
+
+
+def test_displaced_it_says_by_whom_and_apply_hooks_that(run) -> None:
+    run(
+        COMPILE
+        + """
+import types
+import torch._inductor.graph
+from torch._inductor.graph import GraphLowering
+import lowering_hooks
+stock = GraphLowering.call_function.__wrapped__
+plugin = types.ModuleType("their_plugin")
+plugin.stock = stock
+exec("def call_function(self, target, args, kwargs):\\n    return stock(self, target, args, kwargs)", vars(plugin))
+GraphLowering.call_function = plugin.call_function
+status = lowering_hooks.status()
+assert (status.state, status.strategy) == ("displaced", "call_function"), status
+assert "their_plugin.call_function" in status.reason, status
+compile_one("unseen")
+assert all(op.fallbacks == 0 for op in lowering_hooks.report().ops)
+lowering_hooks.reset_report()
+assert lowering_hooks.apply().state == "active"
+assert GraphLowering.call_function.__wrapped__ is plugin.call_function
+compile_one("seen")
+assert [op.fallbacks for op in lowering_hooks.report().ops] == [1]
+lowering_hooks.remove()
+assert GraphLowering.call_function is plugin.call_function
+"""
+    )
+
+
+def test_vllms_own_proxy_is_reported_and_left_alone(run) -> None:
+    run(
+        COMPILE
+        + """
+import torch._inductor.graph
+from torch._inductor import graph, lowering
+import lowering_hooks
+assert lowering_hooks.status().conflicts == ()
+class TheirProxy:
+    _vllm_patched = True
+    def __init__(self, inner): self.inner = inner
+    def __contains__(self, name): return name.startswith("vllm::") or name in self.inner
+theirs = lowering.FALLBACK_ALLOW_LIST = graph.FALLBACK_ALLOW_LIST = TheirProxy(lowering.FALLBACK_ALLOW_LIST)
+status = lowering_hooks.status()
+assert status.state == "active"
+(conflict,) = status.conflicts
+assert "vLLM" in conflict and "no stride guarantee" in conflict
+compile_one()
+assert lowering_hooks.report().ops == (), "not an implicit fallback"
+lowering_hooks.apply()
+lowering_hooks.remove()
+assert lowering.FALLBACK_ALLOW_LIST is theirs is graph.FALLBACK_ALLOW_LIST
+lowering_hooks.apply("set_proxy")
+assert "vLLM" in lowering_hooks.status().conflicts[0]
+"""
+    )
+
+
+def test_a_remove_while_another_thread_compiles_does_not_break_that_compile(run) -> None:
+    run(
+        COMPILE
+        + """
+import threading
+import torch._inductor.graph
+from torch._inductor import lowering
+from torch._inductor.exc import OperatorIssue
+from torch._inductor.graph import GraphLowering
+stock, stock_str = vars(GraphLowering)["call_function"], vars(OperatorIssue)["operator_str"]
+import lowering_hooks
+from torch.library import Library
+library = Library("vllm", "DEF")
+for name in ("slow", "late"):
+    library.define(f"{name}(Tensor x) -> Tensor")
+    library.impl(name, lambda x: x * 2, "CPU")
+    library.impl(name, lambda x: x.new_empty(x.shape), "Meta")
+slow, late = torch.ops.vllm.slow.default, torch.ops.vllm.late.default
+inside, removed = threading.Event(), threading.Event()
+def lower(x):
+    inside.set()
+    assert removed.wait(120)
+    return fallback(x)
+fallback = lowering.fallback_handler(slow)
+lowering.register_lowering(slow, type_promotion_kind=None)(lower)
+x = torch.randn(4)
+results = []
+thread = threading.Thread(target=lambda: results.append(torch.compile(lambda x: late(slow(x)))(x)))
+thread.start()
+assert inside.wait(120)
+assert lowering_hooks.remove().state == "removed"
+removed.set()
+thread.join()
+assert torch.equal(results[0], x * 4)
+assert vars(GraphLowering)["call_function"] is stock
+assert vars(OperatorIssue)["operator_str"] is stock_str
+from lowering_hooks.call_function import _in_allowed_op
+assert _in_allowed_op.get() is False
+"""
+    )
+
+
+def test_a_folder_of_a_checkout_without_compat_says_what_to_do(run, tmp_path) -> None:
+    import shutil
+
+    import lowering_hooks
+
+    package = __import__("pathlib").Path(lowering_hooks.__file__).parent
+    shutil.copytree(
+        package, tmp_path / "lowering_hooks", ignore=shutil.ignore_patterns("compat", "__pycache__")
+    )
+    done = run(
+        f"""
+        import sys
+        sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
+        sys.path.insert(0, {str(tmp_path)!r})
+        import lowering_hooks
+        """,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "ImportError" in done.stderr
+    assert "pip install -e ." in done.stderr

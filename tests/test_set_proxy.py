@@ -1,0 +1,255 @@
+"""The set proxy as a set.  What it does to a compile is in test_fidelity.py."""
+
+from __future__ import annotations
+
+import copy
+import operator
+import pickle
+
+import pytest
+import torch._inductor.graph
+from torch._inductor import config, lowering
+from torch.library import Library
+
+import lowering_hooks
+from lowering_hooks.set_proxy import AllowListProxy
+
+try:
+    from torch.utils._ordered_set import OrderedSet
+except ImportError:  # before 2.5; the allow list is a plain set up to 2.6
+    OrderedSet = set
+
+NAMES = ("aten::index_add", "torchvision::roi_align")
+INNER_SETS = [set, OrderedSet]
+
+
+@pytest.fixture(scope="module")
+def library():
+    library = Library("proxied", "DEF")
+    library.define("op(Tensor x) -> Tensor")
+    library.define("op.out(Tensor x, *, Tensor(a!) out) -> Tensor(a!)")
+    library.define("flexible(Tensor x) -> Tensor", tags=(torch.Tag.flexible_layout,))
+    library.define("refused(Tensor x) -> Tensor")
+    return library
+
+
+def constraint(op):
+    return lowering._maybe_layout_constraints.get(op)
+
+
+@pytest.mark.parametrize("kind", INNER_SETS)
+def test_ops_of_allowed_namespaces_are_members(kind) -> None:
+    proxy = AllowListProxy(kind(NAMES), {"vllm"})
+    assert "vllm::all_reduce" in proxy
+    assert "vllm::all_reduce.default" in proxy
+    assert "aten::index_add" in proxy
+    for other in (
+        "aten::add",
+        "vllm",
+        "vllm_aiter::x",
+        "vllmx::x",
+        "xvllm::x",
+        "",
+        "::",
+        3,
+        None,
+        ("vllm::x",),
+    ):
+        assert other not in proxy
+
+
+def test_an_unhashable_value_is_answered_by_the_inner_set() -> None:
+    with pytest.raises(TypeError):
+        assert ["vllm::x"] in AllowListProxy(set(NAMES), {"vllm"})
+
+
+def test_the_namespaces_are_asked_at_every_test() -> None:
+    namespaces = set()
+    proxy = AllowListProxy(set(NAMES), namespaces)
+    assert "mylib::op" not in proxy
+    namespaces.add("mylib")
+    assert "mylib::op" in proxy
+
+
+def test_every_namespace_leaves_out_those_of_pytorch() -> None:
+    proxy = AllowListProxy(set(NAMES), {"*"})
+    assert "anything::op" in proxy
+    assert "aten::index_add" in proxy
+    for own in ("aten::add", "prims::mul", "inductor::x", "_c10d_functional::all_reduce", "quantized::add"):
+        assert own not in proxy
+
+
+def test_the_namespaces_of_pytorch_are_those_of_the_installed_one(run) -> None:
+    found = run(
+        """
+        import torch, torch._inductor.compile_fx
+        print(*{name.split("::")[0] for name in torch._C._dispatch_get_all_op_names()})
+        """
+    ).stdout.split()
+    from lowering_hooks.namespaces import PYTORCH
+
+    assert "aten" in found
+    assert set(found) <= PYTORCH
+
+
+@pytest.mark.parametrize("kind", INNER_SETS)
+def test_everything_else_is_the_inner_sets(kind) -> None:
+    inner = kind(NAMES)
+    proxy = AllowListProxy(inner, {"vllm"})
+    other = kind(["aten::index_add", "b::c"])
+    assert list(proxy) == list(inner)
+    assert len(proxy) == 2
+    assert proxy == inner
+    assert inner == proxy
+    assert (proxy != inner) is False
+    assert proxy != other
+    for operation in (operator.and_, operator.or_, operator.sub, operator.xor):
+        assert operation(proxy, other) == operation(inner, other)
+        assert operation(other, proxy) == operation(other, inner)
+        assert operation(proxy, proxy) == operation(inner, inner)
+        assert type(operation(proxy, other)) is kind
+    for comparison in (operator.le, operator.lt, operator.ge, operator.gt):
+        assert comparison(proxy, inner) == comparison(inner, inner)
+    assert not proxy.isdisjoint(other)
+    assert proxy.union(other) == inner.union(other)  # an attribute that only the inner set has
+    with pytest.raises(AttributeError):
+        proxy.no_such_attribute  # noqa: B018
+    with pytest.raises(TypeError):
+        hash(proxy)
+
+
+@pytest.mark.parametrize("kind", INNER_SETS)
+def test_changes_go_to_the_inner_set(kind) -> None:
+    inner = kind(NAMES)
+    proxy = AllowListProxy(inner, {"vllm"})
+    proxy.add("a::b")
+    assert "a::b" in inner
+    proxy.discard("a::b")
+    assert "a::b" not in inner
+    with pytest.raises(KeyError):
+        proxy.remove("vllm::never_added")
+    proxy.update(["vllm::really"])
+    assert "vllm::really" in inner
+    proxy.remove("vllm::really")
+    same = proxy
+    same |= {"c::d"}
+    assert same is proxy
+    assert "c::d" in inner
+    same -= {"c::d"}
+    same ^= {"e::f"}
+    same &= kind([*NAMES, "e::f"])
+    assert set(inner) == {*NAMES, "e::f"}
+    assert proxy.pop() not in inner
+    proxy.clear()
+    assert len(inner) == 0
+
+
+@pytest.mark.parametrize("kind", INNER_SETS)
+def test_copies_and_pickles_are_the_inner_sets(kind) -> None:
+    inner = kind(NAMES)
+    proxy = AllowListProxy(inner, {"vllm"})
+    for copied in (
+        copy.copy(proxy),
+        copy.deepcopy(proxy),
+        pickle.loads(pickle.dumps(proxy)),
+        proxy.copy(),
+    ):
+        assert type(copied) is kind
+        assert copied == inner
+        assert copied is not inner
+        assert "vllm::x" not in copied
+
+
+def test_a_proxy_is_never_wrapped_twice() -> None:
+    inner = set(NAMES)
+    again = AllowListProxy(AllowListProxy(inner, {"a"}), {"b"})
+    assert again._inner is inner
+    assert "a::x" not in again
+    assert "b::x" in again
+
+
+def test_the_layout_constraint_is_recorded_before_the_yes(library) -> None:
+    op, out = torch.ops.proxied.op.default, torch.ops.proxied.op.out
+    proxy = AllowListProxy(set(NAMES), {"proxied"})
+    assert "proxied::op.out" in proxy
+    assert constraint(op) is None
+    assert constraint(out) is lowering.constrain_to_fake_tensors
+    assert "proxied::op" in proxy
+    assert constraint(op) is lowering.constrain_to_fake_tensors
+    assert "proxied::flexible" in proxy
+    assert constraint(torch.ops.proxied.flexible.default) is None
+
+
+def test_nothing_is_let_in_while_implicit_fallbacks_are_off(library) -> None:
+    proxy = AllowListProxy({"proxied::listed"}, {"proxied"})
+    with config.patch(implicit_fallbacks=False):
+        assert "proxied::refused" not in proxy
+        assert "proxied::listed" in proxy
+    assert constraint(torch.ops.proxied.refused.default) is None
+
+
+def test_an_entry_of_the_inner_set_is_given_no_constraint(library) -> None:
+    assert "proxied::refused" in AllowListProxy({"proxied::refused"}, {"proxied"})
+    assert constraint(torch.ops.proxied.refused.default) is None
+
+
+def test_an_op_whose_constraint_cannot_be_recorded_is_not_let_in(library, monkeypatch, caplog) -> None:
+    def fail(*args):
+        raise RuntimeError("no such tag")
+
+    monkeypatch.setattr(lowering, "tag_to_layout_constraint", fail)
+    proxy = AllowListProxy(set(NAMES), {"proxied"})
+    assert "proxied::refused" not in proxy
+    assert "proxied::refused" not in proxy
+    (record,) = [r for r in caplog.records if r.name == "lowering_hooks"]
+    assert record.levelname == "WARNING"
+    assert "proxied::refused" in record.getMessage()
+
+
+def test_both_modules_hold_the_one_proxy_and_get_back_their_set() -> None:
+    lowering_hooks.remove()
+    graph = torch._inductor.graph
+    before = lowering.FALLBACK_ALLOW_LIST
+    assert lowering_hooks.apply("set_proxy").state == "active"
+    assert type(lowering.FALLBACK_ALLOW_LIST) is AllowListProxy
+    assert graph.FALLBACK_ALLOW_LIST is lowering.FALLBACK_ALLOW_LIST
+    assert lowering_hooks.apply("set_proxy").state == "active"
+    assert lowering.FALLBACK_ALLOW_LIST._inner is before
+    proxy = lowering.FALLBACK_ALLOW_LIST
+    assert "vllm::nothing" in proxy
+    assert lowering_hooks.remove().state == "removed"
+    assert graph.FALLBACK_ALLOW_LIST is before
+    assert lowering.FALLBACK_ALLOW_LIST is before
+    assert "vllm::nothing" not in proxy  # should somebody still hold it
+    assert "vllm::nothing" not in before
+
+
+def test_a_set_that_was_put_over_the_proxy_stays() -> None:
+    graph = torch._inductor.graph
+    lowering_hooks.remove()
+    before = lowering.FALLBACK_ALLOW_LIST
+    lowering_hooks.apply("set_proxy")
+
+    class Theirs:
+        def __init__(self, inner):
+            self.inner = inner
+
+        def __contains__(self, name):
+            return name in self.inner
+
+    theirs = Theirs(lowering.FALLBACK_ALLOW_LIST)
+    lowering.FALLBACK_ALLOW_LIST = graph.FALLBACK_ALLOW_LIST = theirs
+    try:
+        status = lowering_hooks.status()
+        assert status.state == "displaced"
+        assert "Theirs" in status.reason
+        assert lowering_hooks.remove().state == "removed"
+        assert lowering.FALLBACK_ALLOW_LIST is theirs
+        assert "vllm::nothing" not in theirs
+        assert "aten::index_add" in theirs
+        lowering_hooks.apply("set_proxy")
+        assert lowering.FALLBACK_ALLOW_LIST._inner is theirs
+        lowering_hooks.remove()
+        assert lowering.FALLBACK_ALLOW_LIST is theirs
+    finally:
+        lowering.FALLBACK_ALLOW_LIST = graph.FALLBACK_ALLOW_LIST = before

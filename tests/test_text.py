@@ -1,0 +1,318 @@
+"""The bounded text: what it names, what bounds it, what it leaves alone."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+
+import pytest
+import sympy
+import torch
+import torch._inductor.lowering as lowering
+from torch._dynamo.source import ConstantSource
+from torch._inductor import config
+from torch._inductor.virtualized import V
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
+from torch.library import Library
+
+from lowering_hooks import text
+from lowering_hooks.text import operator_text
+
+counter = itertools.count()
+library = Library("described", "DEF")
+
+# Two lines of a list's end and a line that counts what was left out may follow the last full line.
+CEILING = text.MAX_CHARACTERS + text.MAX_LINE_CHARACTERS
+
+
+def op(schema: str, fake):
+    """Define an op and return it; the kernel is never run, since nothing here gets further than lowering."""
+    name = f"op{next(counter)}"
+    library.define(f"{name}{schema}")
+    library.impl(name, fake, "Meta")
+    return getattr(torch.ops.described, name).default
+
+
+class Looked(Exception):
+    """Ends a compile once the arguments were seen."""
+
+
+def arguments_of(model, *inputs, schema="(Tensor x) -> Tensor", look, dynamic=False):
+    """Compile ``model(op, *inputs)`` up to the lowering of ``op``, and return what ``look`` makes of its args."""
+    late = op(schema, lambda x, *rest: x.new_empty(x.shape))
+    seen = []
+
+    def lower(*args, **kwargs):
+        seen.append(look(late, args, kwargs))
+        raise Looked
+
+    lowering.register_lowering(late, type_promotion_kind=None)(lower)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda *xs: model(late, *xs), fullgraph=True, dynamic=dynamic)
+    with config.patch(force_disable_caches=True), pytest.raises(Exception, match="Looked"):
+        compiled(*inputs)
+    (found,) = seen
+    return found
+
+
+def chain(depth: int):
+    """A chain of ops with two outputs, both read by the next: Inductor's own text doubles with each."""
+    two = op(
+        "(Tensor x, Tensor y) -> (Tensor, Tensor)",
+        lambda x, y: (x.new_empty(x.shape), x.new_empty(x.shape)),
+    )
+
+    def model(late, x):
+        y = x
+        for _ in range(depth):
+            x, y = two(x, y)
+        return late(x)
+
+    return two, model
+
+
+def test_it_names_op_buffers_sizes_strides_dtypes_and_devices() -> None:
+    two, model = chain(3)
+    shown = arguments_of(model, torch.randn(4, 6), look=operator_text)
+    head, line = shown.splitlines()
+    assert head.startswith("  target: described.op")
+    assert line.startswith("  args[0]: buf")
+    for part in (
+        "MultiOutput",
+        "dtype=torch.float32",
+        "size=[4, 6]",
+        "stride=[6, 1]",
+        "device=cpu",
+        f"op={two}",
+        "origins=[",
+    ):
+        assert part in line
+
+
+def test_its_length_does_not_depend_on_depth() -> None:
+    def both(late, args, kwargs):
+        stock = torch._inductor.exc.OperatorIssue.operator_str
+        return operator_text(late, args, kwargs), len(stock("other", args, kwargs))
+
+    (shallow, stock_shallow), (deep, stock_deep) = (
+        arguments_of(chain(depth)[1], torch.randn(4, 6), look=both) for depth in (2, 8)
+    )
+    assert len(deep) <= len(shallow) + 8  # a digit more here and there
+    assert stock_deep > 32 * stock_shallow
+
+
+def test_views_and_unrealized_computations_are_described() -> None:
+    shown = arguments_of(
+        lambda late, x: late((torch.sin(x).t() + 1).t()), torch.randn(4, 6), look=operator_text
+    )
+    assert "Pointwise(dtype=torch.float32, size=[4, 6], device=cpu" in shown
+    assert "stride" not in shown  # not decided yet
+    shown = arguments_of(lambda late, x: late(x.t()), torch.randn(4, 6), look=operator_text)
+    assert "ReinterpretView of InputBuffer" in shown
+    assert "size=[6, 4], stride=[1, 6]" in shown
+
+
+def test_symbolic_sizes_are_written_and_add_no_guard() -> None:
+    def look(late, args, kwargs):
+        guards = V.graph.sizevars.shape_env.guards
+        before = list(guards)
+        shown = operator_text(late, args, kwargs)
+        assert list(guards) == before
+        return shown
+
+    shown = arguments_of(
+        lambda late, x: late(x.sin(), x.shape[0] * 2, [x.shape[1], 3]),
+        torch.randn(5, 7),
+        schema="(Tensor x, SymInt n, SymInt[] m) -> Tensor",
+        look=look,
+        dynamic=True,
+    )
+    _, tensor, number, numbers = shown.splitlines()
+    assert "size=[s" in tensor
+    assert number.startswith("  args[1]: 2*s")
+    assert numbers.startswith("  args[2]: [s")
+    assert numbers.endswith(", 3]")
+
+
+def test_a_symint_is_written_without_a_guard() -> None:
+    env = ShapeEnv()
+    symbol = env.create_symbol(5, ConstantSource("n"), dynamic_dim=DimDynamic.DYNAMIC)
+    backed = env.create_symintnode(symbol, hint=5)
+    unbacked = env.create_unbacked_symint()
+    backed_bool, unbacked_bool = backed > 3, unbacked > 3
+    assert isinstance(backed, torch.SymInt)
+    shown = operator_text("op", [backed, unbacked, backed_bool, unbacked_bool, [backed, 3]], {"n": backed})
+    assert env.guards == []
+    assert shown.splitlines()[1:] == [
+        f"  args[0]: {symbol}",
+        f"  args[1]: {unbacked.node._expr}",
+        f"  args[2]: {symbol} > 3",
+        f"  args[3]: {unbacked.node._expr} > 3",
+        f"  args[4]: [{symbol}, 3]",
+        f"  kwargs['n']: {symbol}",
+    ]
+    assert bool(backed_bool)  # and this is what adds one
+    assert len(env.guards) == 1
+
+
+def test_plain_arguments_are_written_as_they_are() -> None:
+    shown = operator_text(
+        "op",
+        (1, 2.5, "a\nb", None, True, torch.float16, [1, 2], (), {"k": 3}, slice(1, None)),
+        {"flag": False},
+    )
+    assert shown.splitlines() == [
+        "  target: op",
+        "  args[0]: 1",
+        "  args[1]: 2.5",
+        "  args[2]: 'a\\nb'",
+        "  args[3]: None",
+        "  args[4]: True",
+        "  args[5]: torch.float16",
+        "  args[6]: [1, 2]",
+        "  args[7]: ()",
+        "  args[8]: {'k': 3}",
+        "  args[9]: slice(1, None, None)",
+        "  kwargs['flag']: False",
+    ]
+
+
+class Raises:
+    def __repr__(self):
+        raise RuntimeError("no")
+
+
+class NotAString:
+    def __repr__(self):
+        return 3
+
+
+class Long:
+    def __repr__(self):
+        return "x" * 5_000_000
+
+
+class Lines:
+    def __repr__(self):
+        return "a\nb\r\x1b[31m\x00"
+
+
+class NoAttributes:
+    def __getattribute__(self, name):
+        raise RuntimeError(name)
+
+
+class LyingList(list):
+    def __len__(self):
+        return -1
+
+    def __iter__(self):
+        raise RuntimeError("no")
+
+    def __repr__(self):
+        raise RuntimeError("no")
+
+
+def nested(depth: int, kind=list):
+    value = kind([1]) if kind is not dict else {"k": 1}
+    for _ in range(depth):
+        value = kind([value]) if kind is not dict else {"k": value}
+    return value
+
+
+def cyclic():
+    value = [1]
+    value.append(value)
+    return value
+
+
+def shared_expression(depth: int):
+    """A symbolic expression whose text doubles with each step, as the IR's does."""
+    expression = sympy.Symbol("s0")
+    for _ in range(depth):
+        expression = sympy.Function("f")(expression, expression)
+    return expression
+
+
+HOSTILE = {
+    "raises": (Raises(), "<Raises>"),
+    "not a string": (NotAString(), "<NotAString>"),
+    "long": (Long(), "xxx..."),
+    "lines": (Lines(), "a\\nb\\r\\x1b[31m\\x00"),
+    "no attributes": (NoAttributes(), "NoAttributes object at 0x"),
+    "lying list": (LyingList([1, 2]), "[1, 2]"),
+    "huge number": (10**10_000, "<int>"),
+    "long list": (list(range(100_000)), "[0, 1, 2, 3, 4, 5, 6, 7, ... 99992 more]"),
+    "long string": ("y" * 5_000_000, "yyy..."),
+    "deep list": (nested(5000), "list of 1"),
+    "deep dict": (nested(5000, dict), "dict of 1"),
+    "cycle": (cyclic(), "list of 2"),
+    "exploding expression": (shared_expression(200), "f of more than 64 terms"),
+    "tensor": (torch.zeros(1000, 1000), "Tensor(dtype=torch.float32, size=[1000, 1000], device=cpu)"),
+    "many dimensions": (torch.zeros([1] * 40), "size=[1, 1, 1, 1, 1, 1, 1, 1, ... 32 more]"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_any_argument_is_bounded_and_none_raises(name: str) -> None:
+    value, expected = HOSTILE[name]
+    limit = sys.getrecursionlimit()
+    shown = operator_text("op", (value, [value, [value]]), {"k": value})
+    assert sys.getrecursionlimit() == limit
+    assert expected in shown
+    assert len(shown) <= CEILING
+    assert all(len(line) <= text.MAX_LINE_CHARACTERS for line in shown.splitlines())
+    assert shown.replace("\n", "").isprintable()
+
+
+def test_a_hostile_target_or_argument_list_does_not_raise() -> None:
+    assert operator_text(Raises(), (), {}) == "  target: <Raises>"
+    assert operator_text("op", None, None) == "  target: op"
+    assert operator_text("op", LyingList(), Raises()) == "  target: op"
+
+
+def test_thousands_of_arguments_are_bounded_and_counted() -> None:
+    shown = operator_text("op", [1] * 5000, {})
+    lines = shown.splitlines()
+    assert len(lines) == text.MAX_LINES + 1
+    assert lines[-1] == f"  ... {5000 - text.MAX_LINES + 1} more arguments"
+    shown = operator_text("op", ["z" * 200] * 5000, {})
+    assert len(shown) <= CEILING
+
+
+def test_lists_of_thousands_of_tensors_are_bounded() -> None:
+    shown = arguments_of(
+        lambda late, x: late(x, [x.t()] * 3000),
+        torch.randn(4, 6),
+        schema="(Tensor x, Tensor[] more) -> Tensor",
+        look=operator_text,
+    )
+    lines = shown.splitlines()
+    assert len(lines) == 3 + text.MAX_ELEMENTS
+    assert "list of 3000, the first 8" in lines[2]
+    assert lines[3].startswith("    [0]: arg0_1 ReinterpretView of InputBuffer(")
+
+
+def test_a_generator_is_not_consumed() -> None:
+    generator = (i for i in range(3))
+    assert "<generator object" in operator_text("op", (generator,), {})
+    assert list(generator) == [0, 1, 2]
+
+
+def test_looking_changes_nothing_in_the_ir() -> None:
+    def fields(node, depth=0):
+        if depth > 12 or not isinstance(node, torch._inductor.ir.IRNode):
+            return repr(type(node)), id(node)
+        return type(node), id(node), {k: fields(v, depth + 1) for k, v in sorted(vars(node).items())}
+
+    def look(late, args, kwargs):
+        graph = V.graph
+        before = [fields(arg) for arg in args], len(graph.buffers), len(graph.operations)
+        operator_text(late, args, kwargs)
+        after = [fields(arg) for arg in args], len(graph.buffers), len(graph.operations)
+        assert before == after
+        return True
+
+    assert arguments_of(
+        lambda late, x: late((x.sin() @ x.cos()).t().softmax(0)), torch.randn(4, 4), look=look
+    )
