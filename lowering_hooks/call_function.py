@@ -79,7 +79,7 @@ class CallFunctionHook:
     def displaced_by(self) -> str | None:
         """Say who replaced what we installed, as a dotted name; None where it stands or is visibly called."""
         now = loaded()
-        if now is None or now.graph.GraphLowering is not self._lowering_class:
+        if now is None or getattr(now.graph, "GraphLowering", None) is not self._lowering_class:
             return f"a reload of {GRAPH}"
         standing = vars(self._lowering_class).get("call_function")
         if self._wrapper not in wrapped_functions(standing):

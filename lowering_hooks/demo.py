@@ -53,8 +53,8 @@ class Row:
         variant: ``"stock"``, ``"plain set proxy"`` or ``"lowering-hooks"``.
         seconds: How long the compile of the deep model took; None where the deadline ended it.
         characters: The size of the logged text, or of the error message; None where it never came.
-        result: ``"equal to eager"``, ``"NOT equal"``, ``"same error"`` (as stock's, where it is wanted) or
-            ``"FAILED"``.  Of the deep model, or of the shallow one where the deep one did not end.
+        result: ``"equal to eager"``, ``"NOT equal"``, ``"same error"`` (as stock's, where one is wanted),
+            ``"FAILED"``, or ``"-"`` where the deadline came first.
         code_identical: Whether the shallow model's generated code is stock's, to the byte; None in the
             failing case, which generates none.
         strides_identical: Whether its kernels were handed the strides that stock hands them.
@@ -105,7 +105,7 @@ class Outcome:
             "case",
             "variant",
             f"compile of {self.layers} layers",
-            "text",
+            "characters of text",
             "result",
             "generated code",
             "kernel strides",
@@ -174,12 +174,13 @@ def run(layers: int, deadline: float, progress: IO[str]) -> Outcome:
 
 def _row(case: str, variant: str, events: Mapping[str, Mapping[str, Any]], stock: Mapping[str, Any]) -> Row:
     shallow, deep = events["shallow"], events.get("deep")
-    judged = deep or shallow
-    if judged["error"]:
-        same = judged["error"] == stock["error"] and judged["cause"] and stock["cause"]
+    if deep is None:
+        result = "-"
+    elif deep["error"]:
+        same = deep["error"] == stock["error"] and deep["cause"] and stock["cause"]
         result = "same error" if same else "FAILED"
     else:
-        result = "equal to eager" if judged["equal"] and shallow["equal"] else "NOT equal"
+        result = "equal to eager" if deep["equal"] and shallow["equal"] else "NOT equal"
     failing = bool(stock["error"])
     return Row(
         case,
@@ -189,7 +190,7 @@ def _row(case: str, variant: str, events: Mapping[str, Mapping[str, Any]], stock
         result=result,
         code_identical=None if failing else shallow["code"] == stock["code"],
         strides_identical=None if failing else shallow["strides"] == stock["strides"],
-        error=judged["message"],
+        error=deep["message"] if deep else "",
     )
 
 

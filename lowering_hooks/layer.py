@@ -161,7 +161,11 @@ class Layer:
                 _ImportWatch.start(self._hook_if_ready)
                 return
             self._waiting = False
-            messages = self._hook_now(inductor)
+            try:
+                messages = self._hook_now(inductor)
+            except Exception as error:
+                self._idle = ("inactive", f"{type(error).__name__}: {error}")
+                messages = [(logging.WARNING, f"nothing was hooked: {self._idle[1]}")]
         for level, message in messages:
             log.log(level, "%s", message)
 

@@ -11,7 +11,8 @@ class OpReport:
     """What was seen of one op.
 
     Attributes:
-        op: The overload, such as ``"vllm.all_reduce.default"``.
+        op: The overload, such as ``"vllm.all_reduce.default"``; under ``set_proxy``, which is not told the
+            overload, the op's name, such as ``"vllm::all_reduce"``.
         fallbacks: How many times a fallback was made for it.  Inductor keeps a fallback for the life of
             the process, so this is 1 unless something forgot it.
         texts: How many times it was described, for the log or for an error.

@@ -18,6 +18,11 @@ def main(wheel: str) -> None:
     missing, more = expected - found, found - expected - metadata
     if missing or more or not metadata:
         sys.exit(f"{wheel}: missing {sorted(missing)}, more {sorted(more)}, metadata {sorted(metadata)}")
+    text = zipfile.ZipFile(wheel).read(next(n for n in metadata if n.endswith("/METADATA"))).decode()
+    needs = {line.split(":")[1].strip() for line in text.splitlines() if line.startswith("Requires-Dist:")}
+    needs = {need for need in needs if "extra" not in need}
+    if needs != {"torch>=2.0", "packaging", "wrapt"}:
+        sys.exit(f"{wheel}: requires {sorted(needs)}")
     print(f"{Path(wheel).name}: {len(expected)} files and the metadata, nothing else")
 
 
