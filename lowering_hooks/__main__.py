@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; ``sys.argv[1:]`` if None.
 
     Returns:
-        The exit status: 0 where all is well, 1 where it is not, 2 for misuse.
+        The exit status: 0 where all is well, 1 where it is not, 2 for misuse, 130 where it was interrupted.
     """
     parser = argparse.ArgumentParser(
         prog="lowering-hooks",
@@ -86,6 +86,9 @@ def _demo(layers: int, deadline: float, as_json: bool) -> int:
     except demo.WorkerError as error:
         print(f"lowering-hooks demo: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nlowering-hooks demo: interrupted", file=sys.stderr)
+        return 130
     print(outcome.as_json() if as_json else f"\n{outcome}")
     return 0 if outcome.ok else 1
 

@@ -46,7 +46,7 @@ class CallFunctionHook:
         self._namespaces = namespaces
         self._records = records
         self._detail = detail
-        self._overload: type = inductor.torch._ops.OpOverload
+        self._overload: Any = inductor.torch._ops.OpOverload
         self._lowerings: Mapping[Any, Any] = getattr(inductor.lowering, "lowerings", {})
         # False once removed.  A wrapper of ours that somebody else wrapped meanwhile stays in their chain,
         # and from then on only passes calls on.
@@ -81,7 +81,7 @@ class CallFunctionHook:
         now = loaded()
         if now is None or getattr(now.graph, "GraphLowering", None) is not self._lowering_class:
             return f"a reload of {GRAPH}"
-        standing = vars(self._lowering_class).get("call_function")
+        standing: Any = vars(self._lowering_class).get("call_function")
         if self._wrapper not in wrapped_functions(standing):
             return name_of(standing)
         standing_str = vars(self._issue_class).get("operator_str")
@@ -96,14 +96,15 @@ class CallFunctionHook:
         return (f"GraphLowering.call_function was wrapped after us by {name_of(standing)}",)
 
     def _allows(self, target: Any) -> bool:
-        return isinstance(target, self._overload) and self._namespaces.allows(target.namespace)  # type: ignore[attr-defined]
+        return isinstance(target, self._overload) and self._namespaces.allows(target.namespace)
 
     def _wrap_call_function(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        hook, lowerings = self, self._lowerings
+        # Called for every node of every graph: hence the local names.
+        hook, lowerings, overload, allows = self, self._lowerings, self._overload, self._namespaces.allows
 
         @functools.wraps(original)
         def call_function(self: Any, target: Any, args: Any, kwargs: Any) -> Any:
-            allowed = hook._live and hook._allows(target)
+            allowed = hook._live and isinstance(target, overload) and allows(target.namespace)
             if not allowed and not _in_allowed_op.get():
                 return original(self, target, args, kwargs)
             first_met = allowed and target not in lowerings

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import wrapt
 
@@ -73,6 +73,7 @@ class Layer:
         self._request: Request = settings.strategy
         self._waiting = False  # for Inductor to be imported
         self._registered = False  # with wrapt, once per process
+        self._watch: _ImportWatch | None = None
         self._hook: Hook | None = None
         self._reason = ""
         # The state and reason while there is neither a hook nor anything to wait for.
@@ -158,9 +159,11 @@ class Layer:
             if not self._waiting or inductor is None:
                 return
             if not complete and half_imported(inductor.graph):
-                _ImportWatch.start(self._hook_if_ready)
+                if self._watch is None:
+                    self._watch = _ImportWatch(self._hook_if_ready)
                 return
             self._waiting = False
+            self._watch = None
             try:
                 messages = self._hook_now(inductor)
             except Exception as error:
@@ -248,25 +251,19 @@ class _ImportWatch:
     asked at every import that follows, and a compile imports a great deal before it lowers its first node.
     """
 
-    _watching: ClassVar[_ImportWatch | None] = None
-
     def __init__(self, attempt: Callable[[], None]) -> None:
-        self._attempt = attempt
-
-    @classmethod
-    def start(cls, attempt: Callable[[], None]) -> None:
-        if cls._watching is None:
-            cls._watching = cls(attempt)
-            sys.meta_path.insert(0, cls._watching)
+        self._attempt: Callable[[], None] | None = attempt
+        sys.meta_path.insert(0, self)
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
         graph = sys.modules.get(GRAPH)
-        if graph is None or half_imported(graph):
+        attempt = self._attempt
+        if attempt is None or graph is None or half_imported(graph):
             return
-        _ImportWatch._watching = None
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-        self._attempt()
+        # It stays in sys.meta_path, silent from now on: the import system is iterating over that very list,
+        # and taking an entry out would make it pass over the next one.
+        self._attempt = None
+        attempt()
 
 
 def _plan(request: Request, version: str | None) -> tuple[tuple[Strategy, ...], str, str]:

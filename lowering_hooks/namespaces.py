@@ -108,7 +108,7 @@ class Namespaces:
         if namespace in allowed or EVERY in allowed:
             return True
         block = _block.get()
-        return bool(block) and (namespace in block or EVERY in block)
+        return namespace in block or EVERY in block
 
     def allow(self, names: Iterable[str]) -> frozenset[str]:
         added = validated(names)
