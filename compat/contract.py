@@ -119,15 +119,10 @@ def _signature_problems(label: str, function: Callable[..., Any], expected: tupl
         yield f"the signature of {label} cannot be read"
         return
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return
-    required = [
-        parameter.name
-        for parameter in parameters
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        and parameter.default is parameter.empty
-    ]
-    if tuple(required) != expected:
-        yield f"{label} takes ({', '.join(required)}), not ({', '.join(expected)})"
+        return  # somebody's wrapper, which passes on whatever it is given
+    names = tuple(parameter.name for parameter in parameters)
+    if names != expected:
+        yield f"{label} takes ({', '.join(names)}), not ({', '.join(expected)})"
 
 
 def _set_proxy_problems(graph: types.ModuleType, lowering: types.ModuleType) -> Iterator[str]:

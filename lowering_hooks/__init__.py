@@ -145,7 +145,7 @@ def reset_report() -> None:
 
 
 try:
-    _layer.apply()
+    _layer.ask_for()
 except Exception:
     # An import must not fail because of us.
     logging.getLogger("lowering_hooks").warning(

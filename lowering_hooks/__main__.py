@@ -13,6 +13,7 @@ import lowering_hooks
 
 from . import demo
 from .inductor import GRAPH
+from .layer import torch_is_there
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,13 +73,13 @@ def _status(as_json: bool) -> int:
         print(json.dumps(fields, indent=2))
     else:
         print(status)
-        if problem and status.torch_version is not None:
+        if problem and torch_is_there():
             print(f"Inductor could not be imported: {problem}")
     return 0
 
 
 def _demo(layers: int, deadline: float, as_json: bool) -> int:
-    if lowering_hooks.status().torch_version is None:
+    if not torch_is_there():
         print("lowering-hooks demo: PyTorch is not installed here", file=sys.stderr)
         return 1
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
+import types
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
@@ -27,8 +28,8 @@ log = logging.getLogger("lowering_hooks")
 # several threads may compile at once, and a lowering may lower a subgraph with ops of other namespaces.
 _in_allowed_op: ContextVar[bool] = ContextVar("lowering_hooks_in_allowed_op", default=False)
 
-# On our functions: (the function itself, what it replaced).  The function itself, because functools.wraps
-# copies attributes, and somebody's wrapper around ours must not be taken for ours.
+# On our functions: (the function itself, what it stands for in the class).  The function itself, because
+# functools.wraps copies attributes, and somebody's wrapper around ours must not be taken for ours.
 _MARK: Final = "_lowering_hooks"
 
 
@@ -53,11 +54,9 @@ class CallFunctionHook:
         self._live = False
 
         self._original = _peeled(vars(self._lowering_class)["call_function"])
-        self._original_str = vars(self._issue_class)["operator_str"]
-        if (inner := _peeled(self._original_str.__func__)) is not self._original_str.__func__:
-            self._original_str = staticmethod(inner)
+        self._original_str = _peeled(vars(self._issue_class)["operator_str"])
         self._wrapper = self._wrap_call_function(self._original)
-        self._wrapper_str = staticmethod(self._wrap_operator_str(self._original_str.__func__))
+        self._wrapper_str = staticmethod(self._wrap_operator_str(self._original_str))
 
     @staticmethod
     def problems(inductor: Inductor) -> tuple[str, ...]:
@@ -100,17 +99,18 @@ class CallFunctionHook:
 
     def _wrap_call_function(self, original: Callable[..., Any]) -> Callable[..., Any]:
         # Called for every node of every graph: hence the local names.
+        run = _unbound(original)
         hook, lowerings, overload, allows = self, self._lowerings, self._overload, self._namespaces.allows
 
         @functools.wraps(original)
         def call_function(self: Any, target: Any, args: Any, kwargs: Any) -> Any:
             allowed = hook._live and isinstance(target, overload) and allows(target.namespace)
             if not allowed and not _in_allowed_op.get():
-                return original(self, target, args, kwargs)
+                return run(self, target, args, kwargs)
             first_met = allowed and target not in lowerings
             token = _in_allowed_op.set(allowed)
             try:
-                return original(self, target, args, kwargs)
+                return run(self, target, args, kwargs)
             finally:
                 _in_allowed_op.reset(token)
                 if first_met:
@@ -119,13 +119,14 @@ class CallFunctionHook:
         setattr(call_function, _MARK, (call_function, original))
         return call_function
 
-    def _wrap_operator_str(self, original: Callable[..., str]) -> Callable[..., str]:
+    def _wrap_operator_str(self, static: Any) -> Callable[..., str]:
         hook = self
+        original: Callable[..., str] = static.__func__
 
         @functools.wraps(original)
         def operator_str(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-            # By the target as well as by the mark: a LazyString may be asked for its text by a logging
-            # handler that keeps records, long after call_function returned.
+            # By the target as well as by the mark: a logging handler that keeps records may ask a LazyString
+            # for its text long after call_function returned.  (An `allowing` block may have ended by then.)
             if not hook._live or not (_in_allowed_op.get() or hook._allows(target)):
                 return original(target, args, kwargs)
             describe = original if hook._detail == "full" else operator_text
@@ -134,7 +135,7 @@ class CallFunctionHook:
             hook._records.described(str(target), time.perf_counter() - start)
             return text
 
-        setattr(operator_str, _MARK, (operator_str, original))
+        setattr(operator_str, _MARK, (operator_str, static))
         return operator_str
 
     def _note_fallback(self, target: Any) -> None:
@@ -147,7 +148,20 @@ class CallFunctionHook:
             log.debug("could not count the fallback of %s", target, exc_info=True)
 
 
-def _peeled(function: Any) -> Any:
-    """Return what ``function`` replaced if it is ours, as another copy of this package left it."""
+def _unbound(original: Any) -> Callable[..., Any]:
+    """Return ``original``, as it stands in the class, as a function of self and the rest."""
+    if type(original) is types.FunctionType:
+        return original
+    # A descriptor that binds in its own way, such as what wrapt.wrap_function_wrapper leaves: a proxy, which
+    # calls itself a function when it is asked by isinstance.
+    return lambda self, *rest: original.__get__(self, type(self))(*rest)
+
+
+def _peeled(standing: Any) -> Any:
+    """Return what stood in the class before ``standing``, if that is a wrapper of ours; else ``standing``.
+
+    Ours as a hook of this process left it, or another copy of this package.
+    """
+    function = getattr(standing, "__func__", standing)
     mark = getattr(function, _MARK, None)
-    return mark[1] if mark is not None and mark[0] is function else function
+    return mark[1] if mark is not None and mark[0] is function else standing

@@ -25,8 +25,9 @@ from .compat import release_of
 STOCK, PLAIN_SET_PROXY, OURS = "stock", "plain set proxy", "lowering-hooks"
 VARIANTS: Final = (STOCK, PLAIN_SET_PROXY, OURS)
 
+FAILING: Final = "failing op"
 # label, INFO logging on, with an op whose lowering fails
-CASES: Final = (("INFO off", False, False), ("INFO on", True, False), ("failing op", False, True))
+CASES: Final = (("INFO off", False, False), ("INFO on", True, False), (FAILING, False, True))
 
 # Deep enough that stock does not end.  From about 32 layers on it ends again, on 2.12.1: its text overflows
 # Python's stack, and the compile fails with a RecursionError.
@@ -53,8 +54,8 @@ class Row:
         variant: ``"stock"``, ``"plain set proxy"`` or ``"lowering-hooks"``.
         seconds: How long the compile of the deep model took; None where the deadline ended it.
         characters: The size of the logged text, or of the error message; None where it never came.
-        result: ``"equal to eager"``, ``"NOT equal"``, ``"same error"`` (as stock's, where one is wanted),
-            ``"FAILED"``, or ``"-"`` where the deadline came first.
+        result: ``"equal to eager"``, ``"NOT equal"`` or ``"FAILED"``; of the failing op ``"same error"`` (as
+            stock's), ``"OTHER ERROR"`` or ``"NO ERROR"``; ``"-"`` where the deadline came first.
         code_identical: Whether the shallow model's generated code is stock's, to the byte; None in the
             failing case, which generates none.
         strides_identical: Whether its kernels were handed the strides that stock hands them.
@@ -73,12 +74,12 @@ class Row:
     @property
     def good(self) -> bool:
         """Whether the compile ended, and came out as stock's."""
-        return (
-            self.seconds is not None
-            and self.result in ("equal to eager", "same error")
-            and self.code_identical is not False
-            and self.strides_identical is not False
-        )
+        if self.seconds is None:
+            return False
+        if self.case == FAILING:
+            return self.result == "same error"
+        compared = (self.code_identical, self.strides_identical)
+        return self.result == "equal to eager" and compared == (True, True)
 
 
 @dataclass(frozen=True)
@@ -174,21 +175,24 @@ def run(layers: int, deadline: float, progress: IO[str]) -> Outcome:
 
 def _row(case: str, variant: str, events: Mapping[str, Mapping[str, Any]], stock: Mapping[str, Any]) -> Row:
     shallow, deep = events["shallow"], events.get("deep")
+    failing = case == FAILING
     if deep is None:
         result = "-"
-    elif deep["error"]:
+    elif failing:
         same = deep["error"] == stock["error"] and deep["cause"] and stock["cause"]
-        result = "same error" if same else "FAILED"
+        result = "same error" if same else "OTHER ERROR" if deep["error"] else "NO ERROR"
+    elif deep["error"]:
+        result = "FAILED"
     else:
         result = "equal to eager" if deep["equal"] and shallow["equal"] else "NOT equal"
-    failing = bool(stock["error"])
     return Row(
         case,
         variant,
         seconds=deep["seconds"] if deep else None,
         characters=deep["characters"] if deep else None,
         result=result,
-        code_identical=None if failing else shallow["code"] == stock["code"],
+        # Where stock generated no code, nothing was compiled.
+        code_identical=None if failing else bool(stock["code"]) and shallow["code"] == stock["code"],
         strides_identical=None if failing else shallow["strides"] == stock["strides"],
         error=deep["message"] if deep else "",
     )
@@ -289,9 +293,15 @@ def _read(lines: Any, messages: queue.Queue[Any]) -> None:
 
 
 def _environment(spec: Mapping[str, Any], folder: str) -> dict[str, str]:
-    environment = dict(os.environ)
-    environment.pop("TORCH_LOGS", None)
-    environment.pop("LOWERING_HOOKS", None)
+    # A strategy may be asked for, to see it; whatever else is set would change what is shown.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name == "LOWERING_HOOKS_STRATEGY"
+        or not name.startswith(
+            ("LOWERING_HOOKS", "TORCH_LOGS", "TORCH_COMPILE", "TORCHDYNAMO", "TORCHINDUCTOR")
+        )
+    }
     if spec["variant"] != OURS:
         environment["LOWERING_HOOKS"] = "0"
     environment.update(

@@ -40,7 +40,10 @@ def name_of(thing: Any) -> str:
 
     A function's is read off its code: functools.wraps gives a wrapper the name of what it wraps.
     """
-    code = getattr(thing, "__code__", None)
+    try:
+        code = thing.__code__
+    except Exception:  # no function, but anybody's object
+        code = None
     if code is not None:
         qualname = getattr(code, "co_qualname", code.co_name)  # Python >=3.11
         return f"{thing.__globals__.get('__name__')}.{qualname}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import logging
 import sys
 import threading
@@ -33,9 +34,9 @@ class Status:
 
     Attributes:
         version: The version of lowering-hooks; None where it runs from a folder that was not installed.
-        torch_version: The version of PyTorch, loaded or installed; None where there is none.
+        torch_version: The version of PyTorch, loaded or installed; None where none is known.
         strategy: ``"call_function"``, ``"set_proxy"`` or ``"none"``; while the state is ``"pending"``, the
-            one that will be tried.
+            one that will be tried, as far as it is known.
         state: ``"pending"`` (Inductor is not imported yet), ``"active"``, ``"removed"``, ``"inactive"``
             (nothing is hooked) or ``"displaced"`` (somebody replaced our hook after us).
         reason: Why, in a sentence.
@@ -82,12 +83,17 @@ class Layer:
         self.records = Records()
 
     def apply(self, strategy: Any = "auto") -> Status:
+        self.ask_for(strategy)
+        return self.status()
+
+    def ask_for(self, strategy: Any = "auto") -> None:
+        """Hook as ``apply`` does, without looking at what came of it."""
         request = requested(strategy)
         if request == "auto":
             request = self._settings.strategy
         if self._settings.off is not None:
             self._idle = ("inactive", f"switched off by LOWERING_HOOKS={self._settings.off}")
-            return self.status()
+            return
         with self._lock:
             self._request = request
             self._waiting = request != "none" or self._hook is not None
@@ -95,7 +101,6 @@ class Layer:
                 self._idle = ("inactive", "strategy none was asked for")
         self._hook_if_ready()
         self._register_once()
-        return self.status()
 
     def remove(self) -> Status:
         with self._lock:
@@ -179,7 +184,7 @@ class Layer:
         broken: list[str] = []
         for strategy in strategies:
             if self._stands(strategy):
-                self._reason = why
+                self._reason = "; ".join([*broken, why])
                 return []
             try:
                 hook = self._installed_hook(strategy, inductor)
@@ -281,10 +286,21 @@ def _plan(request: Request, version: str | None) -> tuple[tuple[Strategy, ...], 
 
 def _outlook(request: Request, torch_version: str | None) -> tuple[State, Strategy, str]:
     """Return the state, strategy and reason while Inductor is not imported."""
-    if torch_version is None:
+    waiting = "torch._inductor.graph is not imported yet"
+    if torch_version is None and not torch_is_there():
         return "inactive", "none", "PyTorch is not installed here"
+    if torch_version is None and request == "auto":
+        return "pending", "none", f"{waiting}; the version of PyTorch will be known then"
     strategies, why, _ = _plan(request, torch_version)
-    return "pending", strategies[0], f"torch._inductor.graph is not imported yet; {why}"
+    return "pending", strategies[0], f"{waiting}; {why}"
+
+
+def torch_is_there() -> bool:
+    """Whether PyTorch could be imported: it may be a source tree that no package metadata tells of."""
+    try:
+        return importlib.util.find_spec("torch") is not None
+    except (ImportError, ValueError):  # ValueError: a module in sys.modules without a spec
+        return sys.modules.get("torch") is not None
 
 
 def _torch_version() -> str | None:

@@ -54,9 +54,10 @@ class AllowListProxy(MutableSet[Any]):
     """A set of op names that also holds every op of the given namespaces.
 
     Only membership differs: ``"ns::op"`` and ``"ns::op.overload"`` are in it if ``ns`` is one of
-    ``namespaces``, exactly, or if ``namespaces`` holds ``"*"`` and ``ns`` is not PyTorch's own.  Everything
-    else is the inner set's: iteration, length, changes, set algebra, equality, copies, pickles and the
-    attributes this class does not know.
+    ``namespaces``, exactly, or if ``namespaces`` holds ``"*"``; never if ``ns`` is PyTorch's own, whose ops
+    have rules of their own in that branch (``require_contiguous`` in backward).  Everything else is the inner
+    set's: iteration, length, changes, set algebra, equality, copies, pickles and the attributes this class
+    does not know.
 
     Before it says yes for an op that Inductor has no lowering for, it records the layout constraint that the
     op would have had without it (``torch/_inductor/graph.py``, the implicit fallback of ``call_function``, as
@@ -84,17 +85,15 @@ class AllowListProxy(MutableSet[Any]):
     def __contains__(self, name: object) -> bool:
         if not isinstance(name, str) or not self._covers(name):
             return name in self._inner
-        if name in self._inner and not getattr(self._inner, _VLLM_MARK, False):
+        if name in self._inner and not _is_vllms(self._inner):
             return True  # the set's own entry, which stock gives no constraint
         return self._let_in(name) or name in self._inner
 
     def _covers(self, name: str) -> bool:
         namespace, separator, _ = name.partition("::")
-        if not separator:
+        if not separator or namespace in namespaces.PYTORCH:
             return False
-        if namespace in self._namespaces:
-            return True
-        return namespaces.EVERY in self._namespaces and namespace not in namespaces.PYTORCH
+        return namespace in self._namespaces or namespaces.EVERY in self._namespaces
 
     def _let_in(self, name: str) -> bool:
         lowering = sys.modules.get("torch._inductor.lowering")
@@ -123,6 +122,9 @@ class AllowListProxy(MutableSet[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._inner)
+
+    def __reversed__(self) -> Iterator[Any]:
+        return iter(reversed(self._inner))
 
     def __len__(self) -> int:
         return len(self._inner)
@@ -253,11 +255,18 @@ class _WhileLive:
         return isinstance(namespace, str) and self._hook.allows(namespace)
 
 
+def _is_vllms(allow_list: Any) -> bool:
+    try:
+        return bool(getattr(allow_list, _VLLM_MARK, False))
+    except Exception:  # it may be anybody's object
+        return False
+
+
 def vllm_conflict(inductor: Inductor) -> tuple[str, ...]:
     """Describe vLLM's own proxy where it is installed."""
     modules = (inductor.graph, inductor.lowering)
     allow_lists = (getattr(module, "FALLBACK_ALLOW_LIST", None) for module in modules)
-    if not any(getattr(allow_list, _VLLM_MARK, False) for allow_list in allow_lists):
+    if not any(_is_vllms(allow_list) for allow_list in allow_lists):
         return ()
     return (
         "vLLM replaced FALLBACK_ALLOW_LIST: the ops it covers (vllm::*, vllm_aiter::*) take the allow-list "

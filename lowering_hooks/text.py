@@ -8,8 +8,10 @@ or truth-tests a symbolic number, which would add a guard.  It never raises and 
 
 from __future__ import annotations
 
+import gc
 import itertools
 import sys
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -28,6 +30,21 @@ MAX_TERMS: Final = 64
 MAX_VIEWS: Final = 32
 
 _INDENT: Final = "  "
+# Objects whose text does not go into what they hold.
+_ATOMS: Final = (
+    type(None),
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    type,
+    types.ModuleType,
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.CodeType,
+    types.GeneratorType,
+)
 _CONTAINERS: Final = (dict, list, tuple, set, frozenset)
 
 
@@ -142,9 +159,31 @@ def _atom(value: Any) -> str:
         if _is_tensor(value):
             # A tensor's own text holds its numbers: long, and a wait for the device.
             return f"{kind.__name__}({_tensor_fields(value)})"
-        return _one_line(repr(value))
+        return _one_line(repr(value)) if _is_small_tree(value) else _class_name(value)
     except Exception:
         return _class_name(value)
+
+
+def _is_small_tree(value: Any) -> bool:
+    """Whether ``value`` holds few objects, none of them twice and none of them IR.
+
+    What else has a text that is short to build cannot be told without building it: a deque or a dataclass may
+    hold IR, or one part twice, and that part another twice.  The garbage collector knows what an object
+    holds, and runs none of its code.
+    """
+    pending, seen = [value], {id(value)}
+    while pending:
+        current = pending.pop()
+        if issubclass(type(current), _ATOMS):
+            continue
+        for held in gc.get_referents(current):
+            if issubclass(type(held), _ATOMS):
+                continue
+            if _is_ir(held) or id(held) in seen or len(seen) >= MAX_TERMS:
+                return False
+            seen.add(id(held))
+            pending.append(held)
+    return True
 
 
 def _is_ir(value: Any) -> bool:

@@ -114,12 +114,17 @@ def test_a_row_is_bad_unless_it_ended_equal_and_identical() -> None:
         "strides_identical": True,
     }
     assert demo.Row(**good).good
+    failing = good | {"case": demo.FAILING, "code_identical": None, "strides_identical": None}
+    assert demo.Row(**(failing | {"result": "same error"})).good
+    for result in ("equal to eager", "NO ERROR", "OTHER ERROR", "-"):
+        assert not demo.Row(**(failing | {"result": result})).good
     for change in (
         {"seconds": None},
         {"result": "NOT equal"},
         {"result": "FAILED"},
         {"code_identical": False},
         {"strides_identical": False},
+        {"code_identical": None},
     ):
         bad = demo.Row(**(good | change))
         assert not bad.good

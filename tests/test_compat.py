@@ -114,6 +114,13 @@ def other_parameters(graph, exc):
     graph.GraphLowering.call_function = lambda self, node: original(self, node, (), {})
 
 
+def one_more_parameter(graph, exc):
+    original = graph.GraphLowering.call_function
+    graph.GraphLowering.call_function = lambda self, target, args, kwargs, *, stream=None: original(
+        self, target, args, kwargs
+    )
+
+
 def not_described(graph, exc):
     graph.GraphLowering.call_function = lambda self, target, args, kwargs: None
 
@@ -145,6 +152,7 @@ def own_text(graph, exc):
         (drop_method, "defines no call_function"),
         (not_a_function, "defines no call_function"),
         (other_parameters, "takes (self, node)"),
+        (one_more_parameter, "takes (self, target, args, kwargs, stream)"),
         (not_described, "does not reach operator_str"),
         (drop_issue, "not a static method"),
         (not_static, "not a static method"),

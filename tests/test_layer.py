@@ -180,7 +180,7 @@ assert lowering_hooks.status().state == "active"
 assert GraphLowering.call_function.__wrapped__ is stock
 lowering_hooks.remove()
 assert vars(GraphLowering)["call_function"] is stock
-assert OperatorIssue.operator_str is stock_str.__func__
+assert vars(OperatorIssue)["operator_str"] is stock_str
 """
     )
 
@@ -373,6 +373,8 @@ assert "not a static method" in status.reason, status
 (warning,) = warnings()
 assert "not a static method" in warning, warning
 compile_one()
+assert lowering_hooks.apply() == status, "the reason was lost"
+assert len(warnings()) == 1
 """
     )
 
@@ -440,6 +442,67 @@ assert "call_function stays" in warning, warning
     )
 
 
+def test_a_call_function_that_wrapt_wrapped_is_called_as_it_wants_to_be(run) -> None:
+    run(
+        COMPILE
+        + """
+import wrapt
+import torch._inductor.graph
+calls = []
+def theirs(wrapped, instance, args, kwargs):
+    calls.append(type(instance).__name__)
+    return wrapped(*args, **kwargs)
+wrapt.wrap_function_wrapper("torch._inductor.graph", "GraphLowering.call_function", theirs)
+import lowering_hooks
+assert lowering_hooks.status().state == "active", lowering_hooks.status()
+compile_one()
+assert calls and set(calls) == {"GraphLowering"}, calls
+assert [op.fallbacks for op in lowering_hooks.report().ops] == [1]
+"""
+    )
+
+
+def test_a_torch_without_metadata_is_waited_for(run) -> None:
+    run(
+        COMPILE
+        + """
+import importlib.metadata
+original = importlib.metadata.version
+def version(name):
+    if name == "torch":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return original(name)
+importlib.metadata.version = version
+import lowering_hooks
+status = lowering_hooks.status()
+assert (status.state, status.torch_version) == ("pending", None), status
+import torch._inductor.graph
+assert lowering_hooks.status().state == "active"
+"""
+    )
+
+
+def test_an_allow_list_that_raises_when_it_is_looked_at_breaks_nothing(run) -> None:
+    run(
+        COMPILE
+        + """
+import torch._inductor.graph
+from torch._inductor import graph, lowering
+class Hostile:
+    def __init__(self, inner): self.inner = inner
+    def __contains__(self, name): return name in self.inner
+    def __getattr__(self, name): raise RuntimeError(name)
+graph.FALLBACK_ALLOW_LIST = lowering.FALLBACK_ALLOW_LIST = Hostile(lowering.FALLBACK_ALLOW_LIST)
+import lowering_hooks
+for strategy in ("call_function", "set_proxy"):
+    status = lowering_hooks.apply(strategy)
+    assert (status.state, status.strategy) == ("active", strategy), status
+    compile_one(f"op_{strategy}")
+assert warnings() == []
+"""
+    )
+
+
 def test_displaced_it_says_by_whom_and_apply_hooks_that(run) -> None:
     run(
         COMPILE
@@ -448,7 +511,8 @@ import types
 import torch._inductor.graph
 from torch._inductor.graph import GraphLowering
 import lowering_hooks
-stock = GraphLowering.call_function.__wrapped__
+from torch._inductor.exc import OperatorIssue
+stock, stock_str = GraphLowering.call_function.__wrapped__, OperatorIssue.operator_str.__wrapped__
 plugin = types.ModuleType("their_plugin")
 plugin.stock = stock
 exec("def call_function(self, target, args, kwargs):\\n    return stock(self, target, args, kwargs)", vars(plugin))
@@ -465,6 +529,17 @@ compile_one("seen")
 assert [op.fallbacks for op in lowering_hooks.report().ops] == [1]
 lowering_hooks.remove()
 assert GraphLowering.call_function is plugin.call_function
+assert OperatorIssue.operator_str is stock_str
+lowering_hooks.apply()
+del plugin.stock
+GraphLowering.call_function = stock
+OperatorIssue.operator_str = static = staticmethod(stock_str)
+lowering_hooks.apply()
+GraphLowering.call_function = plugin.call_function
+plugin.stock = stock
+lowering_hooks.apply()
+lowering_hooks.remove()
+assert vars(OperatorIssue)["operator_str"] is static, "not the very object that stood there"
 """
     )
 
@@ -524,7 +599,12 @@ fallback = lowering.fallback_handler(slow)
 lowering.register_lowering(slow, type_promotion_kind=None)(lower)
 x = torch.randn(4)
 results = []
-thread = threading.Thread(target=lambda: results.append(torch.compile(lambda x: late(slow(x)))(x)))
+from lowering_hooks.call_function import _in_allowed_op
+marks = []
+def compile_both():
+    results.append(torch.compile(lambda x: late(slow(x)))(x))
+    marks.append(_in_allowed_op.get())
+thread = threading.Thread(target=compile_both)
 thread.start()
 assert inside.wait(120)
 assert lowering_hooks.remove().state == "removed"
@@ -533,8 +613,7 @@ thread.join()
 assert torch.equal(results[0], x * 4)
 assert vars(GraphLowering)["call_function"] is stock
 assert vars(OperatorIssue)["operator_str"] is stock_str
-from lowering_hooks.call_function import _in_allowed_op
-assert _in_allowed_op.get() is False
+assert marks == [False]
 """
     )
 

@@ -79,6 +79,13 @@ def test_every_namespace_leaves_out_those_of_pytorch() -> None:
         assert own not in proxy
 
 
+def test_pytorchs_own_namespaces_are_left_out_even_by_name() -> None:
+    proxy = AllowListProxy(set(NAMES), {"aten", "prims", "vllm"})
+    assert "aten::index_add" in proxy
+    assert "aten::add" not in proxy
+    assert "prims::mul" not in proxy
+
+
 def test_the_namespaces_of_pytorch_are_those_of_the_installed_one(run) -> None:
     found = run(
         """
@@ -110,6 +117,8 @@ def test_everything_else_is_the_inner_sets(kind) -> None:
         assert type(operation(proxy, other)) is kind
     for comparison in (operator.le, operator.lt, operator.ge, operator.gt):
         assert comparison(proxy, inner) == comparison(inner, inner)
+    if hasattr(inner, "__reversed__"):
+        assert list(reversed(proxy)) == list(reversed(inner))
     assert not proxy.isdisjoint(other)
     assert proxy.union(other) == inner.union(other)  # an attribute that only the inner set has
     with pytest.raises(AttributeError):

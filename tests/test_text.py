@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import sys
 
@@ -226,6 +227,24 @@ def cyclic():
     return value
 
 
+def shared(kind, depth: int):
+    """Containers whose text doubles with each step, of kinds whose own text is all there is."""
+    value = kind([1])
+    for _ in range(depth):
+        value = kind([value, value])
+    return value
+
+
+class Record:
+    """A small object with a text of its own."""
+
+    def __init__(self, *fields):
+        self.fields = fields
+
+    def __repr__(self):
+        return f"Record{self.fields!r}"
+
+
 def shared_expression(depth: int):
     """A symbolic expression whose text doubles with each step, as the IR's does."""
     expression = sympy.Symbol("s0")
@@ -247,6 +266,10 @@ HOSTILE = {
     "deep list": (nested(5000), "list of 1"),
     "deep dict": (nested(5000, dict), "dict of 1"),
     "cycle": (cyclic(), "list of 2"),
+    "a text of its own": (Record(1, "a"), "Record(1, 'a')"),
+    "shared parts": (shared(collections.deque, 200), "<deque>"),
+    "shared parts of a list": (shared(collections.UserList, 200), "<UserList>"),
+    "shared parts of an object": (Record(shared(collections.deque, 200)), "<Record>"),
     "exploding expression": (shared_expression(200), "f of more than 64 terms"),
     "tensor": (torch.zeros(1000, 1000), "Tensor(dtype=torch.float32, size=[1000, 1000], device=cpu)"),
     "many dimensions": (torch.zeros([1] * 40), "size=[1, 1, 1, 1, 1, 1, 1, 1, ... 32 more]"),
@@ -291,6 +314,18 @@ def test_lists_of_thousands_of_tensors_are_bounded() -> None:
     assert len(lines) == 3 + text.MAX_ELEMENTS
     assert "list of 3000, the first 8" in lines[2]
     assert lines[3].startswith("    [0]: arg0_1 ReinterpretView of InputBuffer(")
+
+
+def test_ir_inside_other_objects_is_not_printed() -> None:
+    def look(late, args, kwargs):
+        return operator_text("op", [collections.deque(args), Record(*args), {"k": [args[0]]}], {})
+
+    _, model = chain(12)
+    shown = arguments_of(model, torch.randn(4, 6), look=look)
+    assert "<deque>" in shown
+    assert "<Record>" in shown
+    assert "MultiOutput(dtype=torch.float32" in shown
+    assert len(shown) < 1000
 
 
 def test_a_generator_is_not_consumed() -> None:
