@@ -184,7 +184,9 @@ def test_remove_leaves_a_later_wrapper_in_place_and_passes_its_calls_on(stand) -
     assert stand.texts(Overload("lib::op")) == [OURS, OURS]
     stand.hook.remove()
     assert stand.graph_class.call_function is theirs
+    stand.records.reset()
     assert stand.texts(Overload("lib::op")) == ["stock text of lib.op.default"] * 2
+    assert stand.records.report().ops == (), "a removed hook still counts"
 
 
 def test_who_displaced_us_is_named(stand) -> None:
