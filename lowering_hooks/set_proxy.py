@@ -224,7 +224,7 @@ class SetProxyHook:
         """Put back what was there, unless somebody has put something else over it."""
         self._live = False
         for module in self._modules():
-            if module.FALLBACK_ALLOW_LIST is self._proxy:
+            if getattr(module, "FALLBACK_ALLOW_LIST", None) is self._proxy:
                 module.FALLBACK_ALLOW_LIST = self._original
 
     def displaced_by(self) -> str | None:
@@ -289,8 +289,9 @@ def _overloads(name: str) -> list[Any]:
 def _layout_functions(lowering: Any) -> tuple[Any, Any, Any] | None:
     """Return the functions that read, decode and record an op's layout constraint; None where one is missing.
 
-    Seen from 2.7 on: ``torch._library.utils.get_layout_constraint_tag`` and, in ``torch._inductor.lowering``,
-    ``tag_to_layout_constraint`` and ``add_layout_constraint``.
+    Seen in 2.8.0, 2.12.1, 2.13.0 and 2.15.0, not in 2.4.1: ``get_layout_constraint_tag`` in
+    ``torch._library.utils``, and ``tag_to_layout_constraint`` and ``add_layout_constraint`` in
+    ``torch._inductor.lowering``.
     """
     utils = sys.modules.get("torch._library.utils")
     tag_of = getattr(utils, "get_layout_constraint_tag", None)

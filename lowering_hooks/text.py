@@ -72,8 +72,7 @@ def operator_text(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -
 def _operator_text(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     lines = [_clip(f"{_INDENT}target: {_safe_str(target)}")]
     room = MAX_CHARACTERS - len(lines[0])
-    arguments = list(args)
-    entries = [_Entry(f"args[{i}]", arg, 0) for i, arg in enumerate(arguments)]
+    entries = [_Entry(f"args[{i}]", arg, 0) for i, arg in enumerate(args)]
     entries += [_Entry(f"kwargs[{_atom(name)}]", arg, 0) for name, arg in dict(kwargs).items()]
     entries.reverse()  # a stack: the first argument on top
     while entries:
@@ -171,18 +170,16 @@ def _is_small_tree(value: Any) -> bool:
     hold IR, or one part twice, and that part another twice.  The garbage collector knows what an object
     holds, and runs none of its code.
     """
-    pending, seen = [value], {id(value)}
+    pending: list[Any] = [value]
+    seen: set[int] = set()
     while pending:
         current = pending.pop()
         if issubclass(type(current), _ATOMS):
             continue
-        for held in gc.get_referents(current):
-            if issubclass(type(held), _ATOMS):
-                continue
-            if _is_ir(held) or id(held) in seen or len(seen) >= MAX_TERMS:
-                return False
-            seen.add(id(held))
-            pending.append(held)
+        if _is_ir(current) or id(current) in seen or len(seen) >= MAX_TERMS:
+            return False
+        seen.add(id(current))
+        pending += gc.get_referents(current)
     return True
 
 
@@ -205,7 +202,7 @@ def _ir(node: Any) -> str:
     """Describe an IR node: its buffer, class, dtype, sizes, strides, device, op and origin nodes.
 
     What a node does not have (an unrealized ``Pointwise`` has no buffer and no strides yet) is left out.
-    Fields as seen in torch 2.0.1 to 2.15.0.
+    Fields as seen in torch 2.12.1, 2.13.0 and 2.15.0.
     """
     chain = _boxes_and_views(node)
     # TensorBox and StorageBox say nothing; a view changes sizes and strides; the last one is the data.

@@ -1,6 +1,6 @@
 """Compiles the fidelity cases in one way and writes down what came out.  Run as a script by the tests.
 
-``python fidelity_worker.py MODE OUTPUT.json``, with MODE ``stock``, ``hooked``, ``set_proxy`` (ours, forced) or
+``python fidelity_worker.py MODE OUTPUT.json PACKAGE_FOLDER``, with MODE ``stock``, ``hooked``, ``set_proxy`` (ours, forced) or
 ``plain`` (a set that says yes and keeps nothing).  Imports lowering_hooks only where the mode is about it.
 """
 
@@ -24,6 +24,9 @@ from torch._inductor import codecache, graph, lowering
 from torch._inductor import config as inductor_config
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.library import Library
+
+# Named by the caller, since importing the package to find it would hook what is to be stock.
+demo = runpy.run_path(str(Path(sys.argv[3]) / "demo_worker.py"))
 
 NAMESPACE = "fidelity"
 library = Library(NAMESPACE, "DEF")
@@ -105,7 +108,6 @@ def stride_case(feed: str) -> None:
 
 
 def demo_case() -> None:
-    demo = runpy.run_path(str(Path(sys.argv[3]) / "demo_worker.py"))
     # The demo's kernel reads rows whatever the strides; only the namespace must be ours.
     demo["define_ops"].__globals__["NAMESPACE"] = NAMESPACE
     ops = demo["define_ops"](library, "demo", strides)
@@ -307,16 +309,6 @@ def compiled(model: Any, inputs: Any, dynamic: bool = False, backward: bool = Fa
     )
 
 
-def record_code() -> None:
-    original = codecache.PyCodeCache.write
-
-    def write(source: str, *args: Any, **kwargs: Any) -> Any:
-        code.append(source)
-        return original(source, *args, **kwargs)
-
-    codecache.PyCodeCache.write = staticmethod(write)
-
-
 def record_shape_envs() -> None:
     original = ShapeEnv.__init__
 
@@ -360,7 +352,7 @@ def main(mode: str, output: str) -> None:
         log = logging.getLogger("torch._inductor")
         log.handlers, log.propagate = [handler], False
         log.setLevel(logging.INFO)
-    record_code()
+    demo["capture_code"](codecache, code)
     record_shape_envs()
     results = {}
     for name, case in CASES.items():

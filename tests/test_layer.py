@@ -35,6 +35,14 @@ def infos():
     return [message for level, message in records if level == "INFO"]
 """
 
+# A vendor's build whose text is no static method: the call_function contract is broken, a compile works.
+BREAK_OPERATOR_STR = """
+import torch._inductor.graph
+from torch._inductor.exc import OperatorIssue
+stock = OperatorIssue.operator_str
+OperatorIssue.operator_str = classmethod(lambda cls, target, args, kwargs: stock(target, args, kwargs))
+"""
+
 
 def test_importing_does_not_import_torch(run) -> None:
     run("import lowering_hooks, sys; assert 'torch' not in sys.modules")
@@ -361,11 +369,8 @@ assert len(warnings()) == 1
 def test_a_broken_contract_falls_back_to_the_set_proxy_with_one_warning(run) -> None:
     run(
         COMPILE
+        + BREAK_OPERATOR_STR
         + """
-import torch._inductor.graph
-from torch._inductor.exc import OperatorIssue
-stock = OperatorIssue.operator_str
-OperatorIssue.operator_str = classmethod(lambda cls, target, args, kwargs: stock(target, args, kwargs))
 import lowering_hooks
 status = lowering_hooks.status()
 assert (status.state, status.strategy) == ("active", "set_proxy"), status
@@ -382,12 +387,9 @@ assert len(warnings()) == 1
 def test_where_both_contracts_are_broken_torch_runs_as_stock_with_one_warning(run) -> None:
     run(
         COMPILE
+        + BREAK_OPERATOR_STR
         + """
-import torch._inductor.graph
 from torch._inductor import graph, lowering
-from torch._inductor.exc import OperatorIssue
-stock = OperatorIssue.operator_str
-OperatorIssue.operator_str = classmethod(lambda cls, target, args, kwargs: stock(target, args, kwargs))
 graph.FALLBACK_ALLOW_LIST = set(lowering.FALLBACK_ALLOW_LIST)
 call_function = graph.GraphLowering.call_function
 import lowering_hooks
