@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,38 +13,184 @@ import nox
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from compat import RELEASES
+from packaging.version import Version
+
+from compat import RELEASES, Release, release_of
 
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["tests", "lint"]
 nox.options.error_on_missing_interpreters = True
 
-SERIES = [row.series for row in RELEASES]
+ROOT = Path(__file__).parent
+# Where the tests leave what docs/compatibility.md shows.
+MEASURED = ROOT / "build" / "measured"
 
 # An index that has PyTorch's CPU builds, for those who have one: they are a tenth of the size.
 TORCH_INDEX = os.environ.get("TORCH_INDEX")
 
+# The last series before call_function changed, and the newest: what CI runs (nox -t eras).
+ERAS = ("2.0", "2.4", "2.5", "2.9", "2.12", "2.13", RELEASES[0].series)
 
-def install_torch(session: nox.Session, series: str, *others: str) -> None:
-    """Install the checkout with a release of ``series`` and what a compile on CPU wants."""
+# Releases other than those of the table, which only the contract is checked on.
+PATCH_RELEASES = ("2.0.0", "2.4.0", "2.5.0", "2.7.0", "2.9.0", "2.12.0", "2.14.0")
+
+
+def matrix() -> list[object]:
+    """Return a parameter set for each Python of each series."""
+    found = []
+    for row in RELEASES:
+        for python in row.pythons:
+            name = f"torch='{row.series}'" + ("" if python == row.pythons[0] else f", python='{python}'")
+            tags = ["eras"] if row.series in ERAS and python == row.pythons[0] else []
+            found.append(nox.param(python, row.series, id=name, tags=tags))
+    return found
+
+
+def install_torch(session: nox.Session, requirement: str, *others: str, checkout: str = ".") -> None:
+    """Install the checkout with PyTorch as ``requirement`` has it, and what a compile on CPU wants."""
     index = ["--index", TORCH_INDEX] if TORCH_INDEX else []
-    session.install(*index, f"torch=={series}.*", "-e", ".[demo]", *others)
+    release = requirement.removeprefix("torch==")
+    if release != requirement and Version(release) < Version("2.3"):
+        # They were built against NumPy 1, and their cpp_extension imports pkg_resources.
+        others += ("numpy<2", "setuptools<70")
+    session.install(*index, requirement, "-e", f"{checkout}[demo]", "pytest", "pytest-xdist", *others)
+
+
+def run_tests(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
+    # loadfile: the tests of one file share the compiles of a session fixture.
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *arguments, env=env)
 
 
 @nox.session
-@nox.parametrize("torch", SERIES)
+@nox.parametrize("python,torch", matrix())
 def tests(session: nox.Session, torch: str) -> None:
-    """Run the tests on one PyTorch series, or on all."""
-    install_torch(session, torch, "pytest", "pytest-xdist")
-    # loadfile: the tests of one file share the compiles of a session fixture.
-    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
+    """Run the tests on one PyTorch series, or on all; -r keeps the environment (5 GB)."""
+    release = next(row.verified_with for row in RELEASES if row.series == torch)
+    install_torch(session, f"torch=={release}")
+    env: dict[str, str] = {}
+    if not session.posargs:
+        folder = MEASURED / torch
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        env["MEASURED"] = str(folder)
+    try:
+        run_tests(session, *session.posargs, env=env)
+    finally:
+        delete_environment(session)
+
+
+def delete_environment(session: nox.Session) -> None:
+    environment = session.virtualenv
+    if not getattr(environment, "reuse_existing", True):
+        shutil.rmtree(environment.location, ignore_errors=True)
+
+
+def patch_releases() -> list[object]:
+    rows = [(release_of(release), release) for release in PATCH_RELEASES]
+    return [nox.param(row.pythons[0], release, id=f"torch='{release}'") for row, release in rows if row]
+
+
+@nox.session
+@nox.parametrize("python,torch", patch_releases())
+def contract(session: nox.Session, torch: str) -> None:
+    """Check the contract on releases that are not in the table, without a compile."""
+    install_torch(session, f"torch=={torch}")
+    try:
+        run_tests(session, "tests/test_compat.py")
+    finally:
+        delete_environment(session)
+
+
+@nox.session(venv_backend="none")
+def nightly(session: nox.Session) -> None:
+    """Run the tests on the PyTorch that is installed beside nox, with a row where the table has none."""
+    version = installed_version(session)
+    row = release_of(version) or row_for(version)
+    session.log(f"PyTorch {version}, as if the table had {row}")
+    checkout = checkout_with(session, row)
+    session.run("python", "-m", "pip", "install", "-e", f"{checkout}[demo]", "pytest", "pytest-xdist")
+    session.chdir(checkout)
+    run_tests(session, *session.posargs)
+
+
+@nox.session(name="new-release")
+def new_release(session: nox.Session) -> None:
+    """Install the newest PyTorch; where it is newer than the table, run the tests and fail with its row."""
+    install_torch(session, "torch")
+    version = installed_version(session)
+    known = release_of(version)
+    if known is not None and Version(Version(version).public) <= Version(known.verified_with):
+        session.log(f"PyTorch {version} is the newest to be had, and the table has it: {known}")
+        run_tests(session, "tests/test_compat.py")
+        return
+    row = row_for(version)
+    checkout = checkout_with(session, row)
+    session.install("--no-deps", "-e", str(checkout))
+    session.chdir(checkout)
+    try:
+        run_tests(session, *session.posargs)
+    except nox.command.CommandFailed:
+        session.error(f"PyTorch {version} is newer than the table, and the tests fail on it with {row}")
+    session.error(
+        f"PyTorch {version} is newer than the table, and the tests pass.  Add to compat/releases.py:\n"
+        f"    {line(row)}"
+    )
+
+
+def installed_version(session: nox.Session) -> str:
+    printed = session.run("python", "-c", "import torch; print(torch.__version__)", silent=True)
+    return str(printed).splitlines()[-1].strip()
+
+
+def row_for(version: str) -> Release:
+    """Return the row of the table for a version it does not have: in all else as the row that is nearest."""
+    parsed = Version(version)
+    known = release_of(version) or RELEASES[0]
+    return dataclasses.replace(
+        known,
+        series=f"{parsed.major}.{parsed.minor}",
+        verified_with=parsed.base_version,
+        pythons=(f"{sys.version_info.major}.{sys.version_info.minor}",),
+    )
+
+
+def line(row: Release) -> str:
+    """Write ``row`` as it stands in the table."""
+    values = (getattr(row, field.name) for field in dataclasses.fields(row))
+    shown = (f"({', '.join(map(json.dumps, v))},)" if isinstance(v, tuple) else json.dumps(v) for v in values)
+    return f"Release({', '.join(shown)}),"
+
+
+def checkout_with(session: nox.Session, row: Release) -> Path:
+    """Copy the checkout, and give the copy's table ``row``."""
+    copy = Path(session.create_tmp()).resolve() / "checkout"
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
+    for name in ("lowering_hooks", "compat", "tests"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    table = copy / "compat" / "releases.py"
+    rows = [
+        text for text in table.read_text().splitlines() if not text.startswith(f'    Release("{row.series}",')
+    ]
+    rows.insert(rows.index("RELEASES: Final[tuple[Release, ...]] = (") + 1, f"    {line(row)}")
+    table.write_text("\n".join(rows) + "\n")
+    return copy
+
+
+@nox.session(venv_backend="none")
+def compatibility(session: nox.Session) -> None:
+    """Write docs/compatibility.md from what the last runs of the tests measured."""
+    session.run(sys.executable, "docs/make_compatibility.py", str(MEASURED), external=True)
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
     """Run the demo on the newest series whose log text is eager, where stock hangs whatever is logged."""
-    install_torch(session, next(row.series for row in RELEASES if row.log_text == "eager"))
+    release = next(row.verified_with for row in RELEASES if row.log_text == "eager")
+    install_torch(session, f"torch=={release}")
     session.run("lowering-hooks", "demo", *session.posargs)
 
 
@@ -53,6 +202,7 @@ def lint(session: nox.Session) -> None:
     session.install("--no-deps", ".")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("python", "docs/make_compatibility.py", "--check")
     config = Path("pyproject.toml").resolve()
     session.chdir(session.create_tmp())
     session.run("mypy", "--config-file", str(config), "-p", "lowering_hooks")

@@ -8,11 +8,12 @@ repository, so that ``noxfile.py`` can read the table without installing anythin
 from __future__ import annotations
 
 from .contract import call_function_problems, set_proxy_problems, wrapped_functions
-from .releases import RELEASES, Choice, Release, Strategy, choose, release_of
+from .releases import RELEASES, Choice, LayoutConstraint, Release, Strategy, choose, release_of
 
 __all__ = [
     "RELEASES",
     "Choice",
+    "LayoutConstraint",
     "Release",
     "Strategy",
     "call_function_problems",

@@ -87,22 +87,25 @@ def define_ops(library: Library, suffix: str, strides: list[list[int]]) -> Any:
 def decoder(ops: Any, layers: int, failing: bool) -> Callable[..., Any]:
     """Return a decoder: dense layers, and routed experts in the last one, as in models that begin dense."""
 
+    add_rms_norm, all_reduce, matmul = ops.add_rms_norm_, ops.all_reduce_, ops.matmul_
+    experts, broken = ops.experts_, ops.broken_
+
     def forward(x: Any, token_scale: Any, norm: Any, dense: Any, router: Any, expert_weights: Any) -> Any:
         residual = x
         for layer in range(layers):
-            x, residual = ops.add_rms_norm_(x, residual, norm)
-            x = ops.all_reduce_(ops.matmul_(x, dense))
-            x, residual = ops.add_rms_norm_(x, residual, norm)
+            x, residual = add_rms_norm(x, residual, norm)
+            x = all_reduce(matmul(x, dense))
+            x, residual = add_rms_norm(x, residual, norm)
             if layer < layers - 1:
-                x = ops.matmul_(x, dense)
+                x = matmul(x, dense)
             else:
                 # A factor for each token, by the usual detour over the transpose.
                 logits = F.linear(x, router)
-                x = ops.experts_((x.t() * token_scale).t(), logits, expert_weights, TOP_K)
-            x = ops.all_reduce_(x)
+                x = experts((x.t() * token_scale).t(), logits, expert_weights, TOP_K)
+            x = all_reduce(x)
         if failing:
-            x = ops.broken_(x)
-        return ops.add_rms_norm_(x, residual, norm)[0]
+            x = broken(x)
+        return add_rms_norm(x, residual, norm)[0]
 
     return forward
 
@@ -145,6 +148,18 @@ def capture_code(codecache: Any, code: list[str]) -> None:
     setattr(cache, name, staticmethod(recording))
 
 
+def log_to(handler: logging.Handler, level: int) -> None:
+    """Let ``handler`` alone have what Inductor logs at ``level`` or above."""
+    import torch._dynamo.logging as dynamo_logging
+
+    # 2.0 sets up its loggers anew at every compile.
+    if hasattr(dynamo_logging, "init_logging"):
+        dynamo_logging.init_logging = lambda *args, **kwargs: None
+    log = logging.getLogger("torch._inductor")
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(level)
+
+
 class TextSize(logging.Handler):
     """Counts the characters of the implicit fallbacks' log messages."""
 
@@ -161,10 +176,8 @@ def main() -> None:
     import torch._inductor.compile_fx
     from torch._inductor import codecache, graph, lowering
 
-    log = logging.getLogger("torch._inductor")
     handler = TextSize()
-    log.handlers, log.propagate = [handler], False
-    log.setLevel(logging.INFO if spec["info"] else logging.WARNING)
+    log_to(handler, logging.INFO if spec["info"] else logging.WARNING)
 
     if spec["variant"] == "plain set proxy":
         install_plain_set_proxy(graph, lowering)

@@ -77,6 +77,7 @@ class Layer:
         self._watch: _ImportWatch | None = None
         self._hook: Hook | None = None
         self._reason = ""
+        self._told: set[str] = set()  # caveats that a WARNING has told already
         # The state and reason while there is neither a hook nor anything to wait for.
         self._idle: tuple[State, str] = ("inactive", "not applied")
         self.namespaces = Namespaces(settings.namespaces)
@@ -184,7 +185,7 @@ class Layer:
         broken: list[str] = []
         for strategy in strategies:
             if self._stands(strategy):
-                self._reason = "; ".join([*broken, why])
+                self._reason = self._reason_for(broken, why)
                 return []
             try:
                 hook = self._installed_hook(strategy, inductor)
@@ -192,8 +193,10 @@ class Layer:
                 broken.append(f"{strategy} cannot be used: {error}")
                 continue
             self._hook = hook
-            self._reason = "; ".join([*broken, why])
-            warnings = [*broken, *filter(None, (advice, hook.caveat))]
+            self._reason = self._reason_for(broken, why)
+            untold = "" if hook.caveat in self._told else hook.caveat
+            self._told.add(hook.caveat)
+            warnings = [*broken, *filter(None, (advice, untold))]
             messages = [(logging.INFO, f"PyTorch {version} hooked by {strategy}: {self._reason}")]
             if warnings:
                 text = f"PyTorch {version} is hooked by {strategy} only: {'; '.join(warnings)}"
@@ -212,6 +215,10 @@ class Layer:
         self._idle = ("inactive", reason)
         text = f"nothing is hooked and PyTorch {version} runs as without lowering-hooks: {reason}"
         return [(logging.WARNING, text)]
+
+    def _reason_for(self, broken: list[str], why: str) -> str:
+        caveat = self._hook.caveat if self._hook is not None else ""
+        return "; ".join(filter(None, (*broken, why, caveat)))
 
     def _stands(self, strategy: Strategy) -> bool:
         hook = self._hook

@@ -16,7 +16,7 @@ from collections.abc import Callable, Container, Iterator, MutableSet
 from typing import Any, Final
 
 from . import namespaces
-from .compat import set_proxy_problems
+from .compat import release_of, set_proxy_problems
 from .inductor import Inductor, name_of
 from .namespaces import Namespaces
 from .records import Records
@@ -60,8 +60,9 @@ class AllowListProxy(MutableSet[Any]):
     does not know.
 
     Before it says yes for an op that Inductor has no lowering for, it records the layout constraint that the
-    op would have had without it (``torch/_inductor/graph.py``, the implicit fallback of ``call_function``, as
-    in 2.8 to 2.15).  With ``torch._inductor.config.implicit_fallbacks`` off it says what the inner set says.
+    op would have had without it (``torch/_inductor/graph.py``, the implicit fallback of ``call_function``).
+    Where that cannot be done it says what the inner set says: on PyTorch 2.3 and 2.4 for ops tagged
+    ``needs_fixed_stride_order``.  So it does with ``torch._inductor.config.implicit_fallbacks`` off.
 
     Args:
         inner: The set to stand around.  If it is such a proxy already, its inner set is taken.
@@ -103,8 +104,8 @@ class AllowListProxy(MutableSet[Any]):
             if not getattr(lowering.config, "implicit_fallbacks", True):
                 return False
             unknown = [op for op in _overloads(name) if op not in lowering.lowerings]
-            for op in unknown:
-                _record_layout_constraint(lowering, op)
+            if not _record_layout_constraints(lowering, unknown):
+                return False
             if unknown and self._on_fallback is not None:
                 self._on_fallback(name)
         except Exception:
@@ -204,12 +205,7 @@ class SetProxyHook:
         found = inductor.lowering.FALLBACK_ALLOW_LIST
         self._original = found._inner if is_proxy(found) else found
         self._proxy = AllowListProxy(found, _WhileLive(self), records.fell_back)
-        self.caveat = ""
-        if _layout_functions(inductor.lowering) is None:
-            self.caveat = (
-                "this PyTorch has no way to record a layout constraint beforehand, so the kernels of allowed "
-                "ops may be handed other strides than without lowering-hooks"
-            )
+        self.caveat = _caveat(inductor.lowering)
 
     @staticmethod
     def problems(inductor: Inductor) -> tuple[str, ...]:
@@ -286,30 +282,79 @@ def _overloads(name: str) -> list[Any]:
     return [getattr(packet, n) for n in names if not overload or n == overload]
 
 
-def _layout_functions(lowering: Any) -> tuple[Any, Any, Any] | None:
-    """Return the functions that read, decode and record an op's layout constraint; None where one is missing.
+_Rule = Callable[[Any], Any]
 
-    Seen in 2.8.0, 2.12.1, 2.13.0 and 2.15.0, not in 2.4.1: ``get_layout_constraint_tag`` in
-    ``torch._library.utils``, and ``tag_to_layout_constraint`` and ``add_layout_constraint`` in
-    ``torch._inductor.lowering``.
+
+def _layout_rule(lowering: Any) -> _Rule | None:
+    """Return the function that gives an op the layout constraint of its implicit fallback.
+
+    The constraint is None where the op is to have none.  What each release does stands in
+    ``compat.RELEASES``.  None is returned where it is not known.
     """
+    if not hasattr(lowering, "add_layout_constraint"):  # seen in 2.0.0 to 2.15.0
+        return None
+    # What 2.8 to 2.15 decide by, in torch._library.utils and torch._inductor.lowering.
     utils = sys.modules.get("torch._library.utils")
     tag_of = getattr(utils, "get_layout_constraint_tag", None)
     constraint_of = getattr(lowering, "tag_to_layout_constraint", None)
-    record = getattr(lowering, "add_layout_constraint", None)
-    if tag_of is None or constraint_of is None or record is None:
-        return None
-    return tag_of, constraint_of, record
+    if tag_of is not None and constraint_of is not None:
+        return lambda op: constraint_of(tag_of(op, with_default=True))
+
+    release = release_of(str(sys.modules["torch"].__version__))
+    kind = None if release is None else release.layout_constraint
+    if kind == "none":
+        return lambda op: None
+    if kind == "on arguments":
+        return lambda op: _CANNOT_BE_RECORDED if _is_tagged(op, "needs_fixed_stride_order") else None
+    if kind == "tag":
+        return lambda op: _constraint_by_tag(lowering, op, None)
+    if kind == "tag or contiguous":
+        return lambda op: _constraint_by_tag(lowering, op, lowering.require_contiguous)
+    return None
 
 
-def _record_layout_constraint(lowering: Any, op: Any) -> None:
-    functions = _layout_functions(lowering)
-    if functions is None:
-        return  # said once, when the hook was made
-    tag_of, constraint_of, record = functions
-    constraint = constraint_of(tag_of(op, with_default=True))
-    if constraint is not None:
-        record(op, constraint)
+def _constraint_by_tag(lowering: Any, op: Any, default: Any) -> Any:
+    if _is_tagged(op, "needs_fixed_stride_order"):
+        return lowering.constrain_to_fx_strides
+    return None if _is_tagged(op, "flexible_layout") else default
+
+
+_CANNOT_BE_RECORDED: Final = object()
+
+
+def _is_tagged(op: Any, tag: str) -> bool:
+    return getattr(sys.modules["torch"].Tag, tag) in op.tags
+
+
+def _record_layout_constraints(lowering: Any, ops: list[Any]) -> bool:
+    """Record the layout constraints of ``ops``, of all or of none, and return whether they could be."""
+    constraint_of = _layout_rule(lowering)
+    if constraint_of is None:
+        return True  # said once, when the hook was made
+    constraints = [constraint_of(op) for op in ops]
+    if _CANNOT_BE_RECORDED in constraints:
+        return False
+    for op, constraint in zip(ops, constraints, strict=True):
+        if constraint is not None:
+            lowering.add_layout_constraint(op, constraint)
+    return True
+
+
+def _caveat(lowering: Any) -> str:
+    """Say what the strategy cannot do on this PyTorch; empty where there is nothing to say."""
+    constraint_of = _layout_rule(lowering)
+    if constraint_of is None:
+        return (
+            "this PyTorch has no known way to record a layout constraint beforehand, so the kernels of "
+            "allowed ops may be handed other strides than without lowering-hooks"
+        )
+    release = release_of(str(sys.modules["torch"].__version__))
+    if release is not None and release.layout_constraint == "on arguments":
+        return (
+            "on this PyTorch the strides of ops tagged needs_fixed_stride_order can only be kept by "
+            "Inductor's own, possibly slow, way, which they take"
+        )
+    return ""
 
 
 def _inner_of(other: Any) -> Any:

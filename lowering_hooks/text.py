@@ -288,6 +288,9 @@ def _op(buffer: Any) -> Any:
         overload = _field(node, "op_overload")
         if overload is not None:
             return overload
+        kernel = _field(node, "kernel")  # all there is on 2.0
+        if isinstance(kernel, str) and kernel.startswith("torch.ops."):
+            return kernel.removeprefix("torch.ops.")
         if type(node).__name__ != "MultiOutput":  # whose one input is the kernel with the outputs
             break
     target = _field(_field(buffer, "origin_node"), "target")

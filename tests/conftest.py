@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import os
+import platform
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from lowering_hooks.compat import choose
 
 import lowering_hooks
 
@@ -29,7 +35,10 @@ def environment(cache: Path, **variables: str) -> dict[str, str]:
         and name != "CI"
     }
     kept.update(
-        TORCHINDUCTOR_FORCE_DISABLE_CACHES="1",
+        # A cached graph is not lowered.  Disabling every cache would, on 2.5 to 2.7, also put the path of a
+        # folder made for the process into the generated code.
+        TORCHINDUCTOR_FX_GRAPH_CACHE="0",
+        TORCHINDUCTOR_AUTOGRAD_CACHE="0",
         TORCHINDUCTOR_CACHE_DIR=str(cache),
         # Scalar C++: spares every process the 20 s of finding out what vector instructions there are.
         TORCHINDUCTOR_VEC_ISA_OK="0",
@@ -64,6 +73,106 @@ def run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         return done
 
     return run_python
+
+
+# Importing Inductor takes most of the seconds of a fresh process.  This one has done so, and nothing else: each
+# line it reads is code to be run in a fork of it.
+_FORK_SERVER = """
+import json, os, signal, sys, traceback
+import torch._inductor.compile_fx
+for line in sys.stdin:
+    task = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(task["deadline"])
+            for descriptor in (1, 2):
+                os.dup2(os.open(task["outputs"][descriptor - 1], os.O_WRONLY | os.O_CREAT), descriptor)
+            os.environ.update(task["variables"])
+            exec(compile(task["code"], "<string>", "exec"), {"__name__": "__main__"})
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def run_beside_inductor(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Run Python code in a process that has imported Inductor, compiled nothing and never heard of us."""
+    folder = tmp_path_factory.mktemp("forked")
+    server = subprocess.Popen(
+        [sys.executable, "-c", _FORK_SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env=environment(cache, TORCHINDUCTOR_COMPILE_THREADS="1"),
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
+    stdin, stdout = server.stdin, server.stdout
+
+    def run_forked(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        outputs = [folder / name for name in ("stdout", "stderr")]
+        for output in outputs:
+            output.write_text("")
+        code = textwrap.dedent(code)
+        task = {"code": code, "variables": variables, "deadline": DEADLINE, "outputs": [*map(str, outputs)]}
+        stdin.write(json.dumps(task) + "\n")
+        stdin.flush()
+        status = int(stdout.readline())
+        out, err = (output.read_text() for output in outputs)
+        assert status == 0, out[-4000:] + err[-4000:]
+        return subprocess.CompletedProcess(code, status, out, err)
+
+    yield run_forked
+    stdin.close()
+    assert server.wait(DEADLINE) == 0
+
+
+def write_down(topic: str, measured: dict[str, Any]) -> None:
+    """Write ``TOPIC.json`` into the folder that MEASURED names, if it names one (docs/make_compatibility.py)."""
+    if folder := os.environ.get("MEASURED"):
+        Path(folder, f"{topic}.json").write_text(json.dumps(measured))
+
+
+@pytest.fixture(scope="session")
+def record() -> Callable[[str, dict[str, Any]], None]:
+    return write_down
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Write down how the suite as a whole came out; called in the one process that has all results."""
+    stats = terminalreporter.stats
+    write_down(
+        "suite",
+        {
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+            "strategy": choose(str(torch.__version__)).strategy,
+            "date": datetime.date.today().isoformat(),
+            "cpu": cpu(),
+            "cores": os.cpu_count(),
+            "passed": len(stats.get("passed", [])),
+            "failed": len(stats.get("failed", [])) + len(stats.get("error", [])),
+            "skipped": len(stats.get("skipped", [])),
+        },
+    )
+
+
+def cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 @pytest.fixture(autouse=True)

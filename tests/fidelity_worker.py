@@ -34,12 +34,21 @@ strides: list[Any] = []
 code: list[str] = []
 shape_envs: list[ShapeEnv] = []
 
+# needs_fixed_stride_order came with 2.3, flexible_layout with 2.5, needs_exact_strides with 2.8.
 TAGS = {
-    "untagged": (),
-    "fixed": ("needs_fixed_stride_order",),
-    "exact": ("needs_exact_strides",),
-    "flexible": ("flexible_layout",),
+    kind: tags
+    for kind, tags in {
+        "untagged": (),
+        "fixed": ("needs_fixed_stride_order",),
+        "exact": ("needs_exact_strides",),
+        "flexible": ("flexible_layout",),
+    }.items()
+    if all(hasattr(torch.Tag, tag) for tag in tags)
 }
+# Renamed in 2.5.
+LAYOUT_CONSTRAINTS = getattr(lowering, "_maybe_layout_constraints", None)
+if LAYOUT_CONSTRAINTS is None:
+    LAYOUT_CONSTRAINTS = lowering.layout_constraints
 
 
 def define(schema: str, kernel: Any, fake: Any, tags: tuple[str, ...] = ()) -> Any:
@@ -99,7 +108,7 @@ def stride_case(feed: str) -> None:
     ]
 
     def model(*inputs: Any) -> Any:
-        return [op(produce(x)) for op, x in zip(ops, inputs, strict=True)]
+        return [op(produce(inputs[i])) for i, op in enumerate(ops)]
 
     compiled(model, [torch.randn(shape) for _ in ops])
 
@@ -188,14 +197,20 @@ def training_case() -> None:
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
             ctx.save_for_backward(x)
-            return forward(x)
+            below = torch._C._AutoDispatchBelowAutograd()  # no context manager yet on 2.0
+            result = forward(x)
+            del below
+            return result
 
         @staticmethod
         def backward(ctx: Any, g: Any) -> Any:
             return backward(g, ctx.saved_tensors[0])
 
+    # Behind the dispatcher: Dynamo refuses an autograd.Function on 2.0.
+    library.impl("scale", Scale.apply, "Autograd")
+
     def model(x: Any, w: Any) -> Any:
-        return Scale.apply((x @ w).t()).t().softmax(-1).sum(0)
+        return forward((x @ w).t()).t().softmax(-1).sum(0)
 
     x, w = (torch.randn(6, 6, requires_grad=True) for _ in range(2))
     compiled(model, [x, w], backward=True)
@@ -260,7 +275,7 @@ CASES: dict[str, Any] = {
     "dynamic_shapes": dynamic_case,
     "training": training_case,
     "decomposition": decomposition_case,
-    "subgraph": subgraph_case,
+    **({"subgraph": subgraph_case} if hasattr(torch, "cond") else {}),  # came with 2.2
     "own_lowering": own_lowering_case,
     "no_implicit_fallbacks": no_implicit_fallbacks_case,
     "no_implicit_fallbacks_decomposition": no_implicit_fallbacks_decomposition_case,
@@ -281,7 +296,7 @@ def compiled(model: Any, inputs: Any, dynamic: bool = False, backward: bool = Fa
         out = run(*leaves)
         if backward:
             out.pow(2).sum().backward()
-        tensors = torch.utils._pytree.tree_leaves((out, leaves, [x.grad for x in leaves]))
+        tensors, _ = torch.utils._pytree.tree_flatten((out, leaves, [x.grad for x in leaves]))
         return [t.detach().clone() for t in tensors if isinstance(t, torch.Tensor)]
 
     expected = outcome(model)
@@ -302,8 +317,9 @@ def compiled(model: Any, inputs: Any, dynamic: bool = False, backward: bool = Fa
         strides=list(strides),
         guards=[str(guard.expr) for env in shape_envs for guard in env.guards],
         constraints={
-            str(op): getattr(constraint, "__name__", str(constraint))
-            for op, constraint in lowering._maybe_layout_constraints.items()
+            # 2.4 records a functools.partial.
+            str(op): getattr(getattr(constraint, "func", constraint), "__name__", str(constraint))
+            for op, constraint in LAYOUT_CONSTRAINTS.items()
             if str(op).startswith(NAMESPACE)
         },
     )
@@ -339,6 +355,9 @@ class PlainSet:
 
 
 def main(mode: str, output: str) -> None:
+    # Scalar C++, on the releases before the environment variable (2.7) too.
+    if hasattr(inductor_config.cpp, "vec_isa_ok"):
+        inductor_config.cpp.vec_isa_ok = False
     handler = Texts()
     if mode == "plain":
         graph.FALLBACK_ALLOW_LIST = lowering.FALLBACK_ALLOW_LIST = PlainSet(lowering.FALLBACK_ALLOW_LIST)
@@ -349,9 +368,7 @@ def main(mode: str, output: str) -> None:
         status = lowering_hooks.apply("call_function" if mode == "hooked" else "set_proxy")
         assert status.state == "active", status
         # The text must be built, on the releases that build it lazily too: it is what could do harm.
-        log = logging.getLogger("torch._inductor")
-        log.handlers, log.propagate = [handler], False
-        log.setLevel(logging.INFO)
+        demo["log_to"](handler, logging.INFO)
     demo["capture_code"](codecache, code)
     record_shape_envs()
     results = {}

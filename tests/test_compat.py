@@ -16,16 +16,49 @@ VERIFIED = [row.series for row in compat.RELEASES]
 @pytest.mark.parametrize(
     ("version", "series"),
     [
-        ("2.12.0", "2.12"),
-        ("2.12.1", "2.12"),
+        # PyPI and PyTorch's own index
+        ("2.0.0", "2.0"),
+        ("2.0.1+cu117", "2.0"),
+        ("2.0.1+cpu", "2.0"),
+        ("2.0.1+cpu.cxx11.abi", "2.0"),
+        ("2.1.2+cu118", "2.1"),
+        ("2.2.0+rocm5.7", "2.2"),
+        ("2.3.1+cu121", "2.3"),
+        ("2.4.1+cu124", "2.4"),
+        ("2.5.1+cxx11.abi", "2.5"),
+        ("2.5.1+cpu", "2.5"),
+        ("2.6.0+xpu", "2.6"),
+        ("2.6.0+rocm6.2.4", "2.6"),
+        ("2.7.1+cu128", "2.7"),
+        ("2.8.0+cu129", "2.8"),
+        ("2.9.1+cu130", "2.9"),
         ("2.12.1+cu130", "2.12"),
-        ("2.12.1+cpu", "2.12"),
-        ("2.12.0a0+nv26.3", "2.12"),
-        ("2.12.0a0+git1a2b3c4", "2.12"),
-        ("2.12.0rc3", "2.12"),
-        ("2.13.0", "2.13"),
         ("2.13.0+rocm7.2", "2.13"),
-        ("2.13.0.dev20260301+cu130", "2.13"),
+        ("2.15.0+cu132", "2.15"),
+        # release candidates and nightlies
+        ("2.1.0rc5", "2.1"),
+        ("2.9.0rc9+cu130", "2.9"),
+        ("2.3.0.dev20240122+cu121", "2.3"),
+        ("2.7.0.dev20250310+cu126", "2.7"),
+        ("2.13.0.dev20260301+cpu", "2.13"),
+        ("2.14.0.dev20260801", "2.14"),
+        # NVIDIA's containers
+        ("2.1.0a0+b5021ba", "2.1"),
+        ("2.2.0a0+81ea7a4", "2.2"),
+        ("2.3.0a0+ebedce2", "2.3"),
+        ("2.4.0a0+07cecf4168.nv24.5", "2.4"),
+        ("2.6.0a0+ecf3bae40a.nv25.1", "2.6"),
+        ("2.7.0a0+7c8ec84dab.nv25.3", "2.7"),
+        ("2.9.0a0+145a3a7bda.nv25.10", "2.9"),
+        ("2.9.0a0+nv25.9", "2.9"),
+        # AMD's containers, Jetson, Intel, conda, a build from git
+        ("2.3.0a0+git96dd291", "2.3"),
+        ("2.7.0a0+git295f2ed", "2.7"),
+        ("2.8.0+rocm7.0.0.lw.git64359f59", "2.8"),
+        ("2.5.0a0+872d972e41.nv24.08", "2.5"),
+        ("2.1.0.post0+cxx11.abi", "2.1"),
+        ("2.4.0.post301", "2.4"),
+        ("2.10.0a0+git1a2b3c4", "2.10"),
         ("v2.13.0", "2.13"),
     ],
 )
@@ -64,6 +97,15 @@ def test_the_table_is_newest_first_and_names_releases_of_its_series() -> None:
     for row in compat.RELEASES:
         assert compat.release_of(row.verified_with) is row
         assert row.log_text in ("eager", "lazy")
+        assert row.pythons
+
+
+def test_the_installed_pytorch_is_in_the_table() -> None:
+    version = torch.__version__
+    release = compat.release_of(version)
+    assert release is not None, (
+        f"PyTorch {version} is of no series in compat/releases.py: run nox -s new-release"
+    )
 
 
 def test_the_installed_inductor_keeps_both_contracts() -> None:

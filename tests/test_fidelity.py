@@ -6,12 +6,14 @@ Each way of compiling runs all cases in one fresh process (fidelity_worker.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from functools import cache as cached
 from pathlib import Path
 from typing import Any
 
 import pytest
+from installed import DEMO_IS_EQUAL, RELEASE, SERIES
 
 import lowering_hooks
 
@@ -51,11 +53,18 @@ RESULTS = [
 ]
 ERRORS = ["no_implicit_fallbacks", "no_implicit_fallbacks_decomposition", "failing_lowering"]
 
+# What stock cannot compile, up to which series, and why.
+REFUSED = {
+    "mutable": ((2, 2), "functionalization has no way with mutable custom ops"),
+    "multiple_outputs": ((2, 0), "a list among the outputs is no IR node"),
+    "subgraph": ((2, 2), "torch.cond, if there is one, has no lowering"),
+}
+
 Cases = Callable[[str], dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def cases(run, tmp_path_factory) -> Cases:
+def cases(run, record, tmp_path_factory) -> Iterator[Cases]:
     folder = tmp_path_factory.mktemp("fidelity")
 
     @cached
@@ -64,25 +73,84 @@ def cases(run, tmp_path_factory) -> Cases:
         run(TESTS / "fidelity_worker.py", mode, str(output), str(PACKAGE))
         return json.loads(output.read_text())["cases"]
 
-    return compiled
+    yield compiled
+    if compiled.cache_info().currsize == 4:
+        record("fidelity", summary(compiled))
+
+
+def summary(cases: Cases) -> dict[str, int]:
+    """Count what the compatibility table shows."""
+    stock = cases("stock")
+    made = [name for name, case in stock.items() if case["code"]]
+
+    def changed(mode: str) -> int:
+        """Return how many tensors reach their kernel with other strides than in stock."""
+        pairs = [(stock[name]["strides"], cases(mode)[name]["strides"]) for name in made]
+        assert all(len(a) == len(b) for a, b in pairs)
+        return sum(x != y for a, b in pairs for x, y in zip(a, b, strict=True))
+
+    return {
+        "cases": len(made),
+        "cases_identical": sum(
+            written(cases("hooked")[n]["code"]) == written(stock[n]["code"]) for n in made
+        ),
+        "tensors": sum(len(stock[name]["strides"]) for name in made),
+        "changed_by_plain_set_proxy": changed("plain"),
+        "changed_by_set_proxy": changed("set_proxy"),
+        "changed_by_call_function": changed("hooked"),
+    }
+
+
+def written(code: list[str]) -> list[str]:
+    """Return ``code`` with the names sorted that stock writes into a comment in no order.
+
+    Those of a kernel that spans subgraphs, seen to change from process to process on 2.5 and 2.6.
+    """
+
+    def in_order(comment: re.Match[str]) -> str:
+        return re.sub(r"\[(.*?)\]", lambda m: str(sorted(m[1].split(", "))), comment[0])
+
+    return [re.sub(r"# Unsorted Source Nodes: .*", in_order, source) for source in code]
+
+
+def compiled_by_stock(name: str) -> None:
+    last, why = REFUSED.get(name, ((0, 0), ""))
+    if last >= SERIES:
+        pytest.skip(f"stock refuses it on this series: {why}")
 
 
 def test_every_case_is_compared_and_none_is_broken(cases) -> None:
-    for mode in ("stock", "hooked", "set_proxy"):
-        assert sorted(cases(mode)) == sorted(STRIDES + RESULTS + ERRORS)
+    expected = {*STRIDES, *RESULTS, *ERRORS}
+    if SERIES < (2, 2):
+        expected.remove("subgraph")  # there is no torch.cond
+    for mode in ("stock", "hooked", "set_proxy", "plain"):
+        assert set(cases(mode)) == expected
         assert {name: case["broken"] for name, case in cases(mode).items() if "broken" in case} == {}
+        errors = {name for name, case in cases(mode).items() if case["error"] and name not in ERRORS}
+        assert errors == {name for name, (last, _) in REFUSED.items() if last >= SERIES} & expected
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_stock_refuses_is_refused_alike(cases, name: str) -> None:
+    if REFUSED[name][0] < SERIES:
+        pytest.skip("stock compiles it on this series, and the code is compared")
+    if name not in cases("stock"):
+        pytest.skip("there is no torch.cond before 2.2")
+    stock, hooked = cases("stock")[name], cases("hooked")[name]
+    assert hooked["error"] == stock["error"]
+    assert hooked["message"].split("\n")[:2] == stock["message"].split("\n")[:2]
 
 
 @pytest.mark.parametrize("name", STRIDES + RESULTS)
 def test_generated_code_is_identical_to_stock(cases, name: str) -> None:
+    compiled_by_stock(name)
     stock, hooked = cases("stock")[name], cases("hooked")[name]
     assert stock["code"], "stock generated no code: there is nothing to compare"
-    assert hooked["code"] == stock["code"]
+    assert written(hooked["code"]) == written(stock["code"])
     assert hooked["constraints"] == stock["constraints"]
     assert hooked["guards"] == stock["guards"]
     assert hooked["strides"] == stock["strides"]
-    assert hooked["equal"] is stock["equal"] is True
-    assert hooked["error"] is None
+    assert hooked["equal"] is stock["equal"] is (name != "demo" or DEMO_IS_EQUAL)
 
 
 @pytest.mark.parametrize("name", ERRORS)
@@ -96,12 +164,15 @@ def test_errors_are_those_of_stock(cases, name: str) -> None:
 
 @pytest.mark.parametrize("name", STRIDES + RESULTS)
 def test_under_a_forced_set_proxy_kernels_see_the_strides_of_stock(cases, name: str) -> None:
+    compiled_by_stock(name)
     stock, proxied = cases("stock")[name], cases("set_proxy")[name]
     assert stock["strides"] or name == "own_lowering"
     assert proxied["strides"] == stock["strides"]
     assert proxied["constraints"] == stock["constraints"]
-    assert proxied["equal"] is True
-    assert proxied["texts"] == []
+    assert proxied["equal"] is stock["equal"]
+    # Where it cannot keep the strides of ops with this tag, they take Inductor's own way, text included.
+    refused = "_fixed.default" if RELEASE.layout_constraint == "on arguments" else None
+    assert [text for text in proxied["texts"] if refused is None or refused not in text] == []
 
 
 @pytest.mark.parametrize("name", ERRORS)
@@ -114,7 +185,10 @@ def test_the_cases_tell_a_plain_set_proxy_from_stock(cases) -> None:
     """Otherwise the tests above would pass whatever was done to the strides."""
     stock, plain = cases("stock"), cases("plain")
     changed = [name for name in STRIDES if plain[name]["strides"] != stock[name]["strides"]]
-    assert len(changed) >= 4, changed
+    if RELEASE.layout_constraint == "none":
+        assert changed == []
+    else:
+        assert len(changed) >= 4, changed
     assert plain["demo"]["equal"] is False
     assert plain["no_implicit_fallbacks"]["error"] is None
 
@@ -122,6 +196,7 @@ def test_the_cases_tell_a_plain_set_proxy_from_stock(cases) -> None:
 @pytest.mark.parametrize("name", [n for n in STRIDES + RESULTS if n != "own_lowering"])
 def test_the_texts_were_built_and_bounded(cases, name: str) -> None:
     """The hooked compiles above logged at INFO, so that the look at the IR is part of what was compared."""
+    compiled_by_stock(name)
     texts = cases("hooked")[name]["texts"]
     assert texts
     for text in texts:

@@ -8,6 +8,7 @@ import pickle
 
 import pytest
 import torch._inductor.graph
+from installed import RELEASE, SERIES
 from torch._inductor import config, lowering
 from torch.library import Library
 
@@ -28,13 +29,25 @@ def library():
     library = Library("proxied", "DEF")
     library.define("op(Tensor x) -> Tensor")
     library.define("op.out(Tensor x, *, Tensor(a!) out) -> Tensor(a!)")
-    library.define("flexible(Tensor x) -> Tensor", tags=(torch.Tag.flexible_layout,))
+    for name, tag in (("fixed", "needs_fixed_stride_order"), ("flexible", "flexible_layout")):
+        if hasattr(torch.Tag, tag):
+            library.define(f"{name}(Tensor x) -> Tensor", tags=(getattr(torch.Tag, tag),))
     library.define("refused(Tensor x) -> Tensor")
     return library
 
 
 def constraint(op):
-    return lowering._maybe_layout_constraints.get(op)
+    recorded = lowering._maybe_layout_constraints if SERIES >= (2, 5) else lowering.layout_constraints
+    return recorded.get(op)
+
+
+def untagged_constraint():
+    """Return what the implicit fallback records for an op without tags."""
+    if SERIES >= (2, 9):
+        return lowering.constrain_to_fake_tensors
+    if SERIES >= (2, 8):
+        return lowering.constrain_to_fx_strides
+    return lowering.require_contiguous if SERIES == (2, 6) else None
 
 
 @pytest.mark.parametrize("kind", INNER_SETS)
@@ -182,11 +195,55 @@ def test_the_layout_constraint_is_recorded_before_the_yes(library) -> None:
     proxy = AllowListProxy(set(NAMES), {"proxied"})
     assert "proxied::op.out" in proxy
     assert constraint(op) is None
-    assert constraint(out) is lowering.constrain_to_fake_tensors
+    assert constraint(out) is untagged_constraint()
     assert "proxied::op" in proxy
-    assert constraint(op) is lowering.constrain_to_fake_tensors
-    assert "proxied::flexible" in proxy
+    assert constraint(op) is untagged_constraint()
+
+
+@pytest.mark.skipif(SERIES < (2, 5), reason="there is no tag flexible_layout before 2.5")
+def test_an_op_with_a_flexible_layout_is_given_no_constraint(library) -> None:
+    assert "proxied::flexible" in AllowListProxy(set(NAMES), {"proxied"})
     assert constraint(torch.ops.proxied.flexible.default) is None
+
+
+@pytest.mark.skipif(SERIES < (2, 3), reason="there is no tag needs_fixed_stride_order before 2.3")
+def test_an_op_with_a_fixed_stride_order_is_let_in_only_with_its_constraint(library) -> None:
+    let_in = "proxied::fixed" in AllowListProxy(set(NAMES), {"proxied"})
+    recorded = constraint(torch.ops.proxied.fixed.default)
+    if RELEASE.layout_constraint == "on arguments":
+        assert not let_in
+        assert recorded is None
+    else:
+        assert let_in
+        assert recorded is (None if RELEASE.layout_constraint == "none" else lowering.constrain_to_fx_strides)
+
+
+def test_a_series_that_is_not_known_to_keep_strides_says_so(library, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.99.0")
+    monkeypatch.delattr(lowering, "tag_to_layout_constraint", raising=False)
+    lowering_hooks.remove()
+    status = lowering_hooks.apply("set_proxy")
+    assert status.state == "active"
+    assert "no known way to record a layout constraint" in status.reason
+    lowering_hooks.remove()
+    assert lowering_hooks.apply("set_proxy") == status
+    (record,) = [r for r in caplog.records if r.name == "lowering_hooks"]
+    assert record.levelname == "WARNING"
+    assert "no known way to record a layout constraint" in record.getMessage()
+    assert "vllm::op" in lowering.FALLBACK_ALLOW_LIST
+
+
+@pytest.mark.skipif(
+    RELEASE.layout_constraint != "on arguments",
+    reason="this series lets every allowed op in, constraint kept",
+)
+def test_a_series_that_must_refuse_tagged_ops_says_so_once(caplog) -> None:
+    lowering_hooks.remove()
+    status = lowering_hooks.apply("set_proxy")
+    assert "needs_fixed_stride_order" in status.reason
+    lowering_hooks.remove()
+    lowering_hooks.apply("set_proxy")
+    assert len([r for r in caplog.records if r.name == "lowering_hooks"]) <= 1
 
 
 def test_nothing_is_let_in_while_implicit_fallbacks_are_off(library) -> None:
@@ -203,10 +260,10 @@ def test_an_entry_of_the_inner_set_is_given_no_constraint(library) -> None:
 
 
 def test_an_op_whose_constraint_cannot_be_recorded_is_not_let_in(library, monkeypatch, caplog) -> None:
-    def fail(*args):
+    def fail(op):
         raise RuntimeError("no such tag")
 
-    monkeypatch.setattr(lowering, "tag_to_layout_constraint", fail)
+    monkeypatch.setattr("lowering_hooks.set_proxy._layout_rule", lambda lowering: fail)
     proxy = AllowListProxy(set(NAMES), {"proxied"})
     assert "proxied::refused" not in proxy
     assert "proxied::refused" not in proxy
@@ -255,7 +312,7 @@ def test_a_set_that_was_put_over_the_proxy_stays() -> None:
         assert lowering_hooks.remove().state == "removed"
         assert lowering.FALLBACK_ALLOW_LIST is theirs
         assert "vllm::nothing" not in theirs
-        assert "aten::index_add" in theirs
+        assert next(iter(before)) in theirs
         lowering_hooks.apply("set_proxy")
         assert lowering.FALLBACK_ALLOW_LIST._inner is theirs
         lowering_hooks.remove()

@@ -1,0 +1,128 @@
+"""Writes ``compatibility.json`` and ``compatibility.md`` from what runs of the test matrix measured.
+
+``python docs/make_compatibility.py MEASURED`` takes in ``MEASURED/SERIES/*.json``, as ``nox -s tests`` leaves them; a series
+that was not run keeps what its last run measured.  ``--check`` changes nothing and fails where the page is not the one
+that the JSON makes.  Needs nothing but the standard library and ``packaging``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from compat import RELEASES, Release
+
+DATA, PAGE = HERE / "compatibility.json", HERE / "compatibility.md"
+TOPICS = ("suite", "depth", "fidelity")
+
+HEAD = """\
+# PyTorch releases
+
+<!-- Written by `nox -s compatibility` from compatibility.json. -->
+
+What a run of the tests measured on each series of the table in `compat/releases.py`. `nox -s tests` runs them;
+`nox -s compatibility` writes this page.
+
+| column | what it is |
+| --- | --- |
+| strategy | how lowering-hooks hooks the series |
+| text | whether Inductor builds the text of "Creating implicit fallback" always (eager) or for a log handler that wants INFO (lazy) |
+| 10 layers: stock, hooked; 60: hooked | seconds of `torch.compile` of a chain of two-output ops with one late op, INFO on, the second compile of its process |
+| text at 10 layers | characters logged by stock and by lowering-hooks |
+| code identical | test cases whose generated code is stock's under lowering-hooks, of those that stock compiles |
+| strides changed | tensors handed to custom kernels with other strides than in stock, of all in these cases: by a plain set proxy (an allow list that says yes and keeps nothing), by the strategy `set_proxy` of lowering-hooks, and by `call_function` |
+| tests | passed, failed, skipped for a reason that the run prints |
+
+"""
+
+SET_PROXY_NOTES = {
+    "none": "nothing to keep: Inductor decides no layout constraint in that branch",
+    "on arguments": (
+        "no way to keep the constraint of ops tagged `needs_fixed_stride_order`; they are left to Inductor's own, "
+        "possibly slow, way, and `status()` and one WARNING say so"
+    ),
+    "tag": "the constraint by tag is recorded first",
+    "tag or contiguous": "the constraint by tag, else `require_contiguous`, is recorded first",
+    "tag or default": "the constraint by tag, else by Inductor's default, is recorded first",
+}
+
+
+def take_in(measured: Path) -> dict[str, Any]:
+    """Return the data with the series that ``measured`` has in full."""
+    data: dict[str, Any] = json.loads(DATA.read_text()) if DATA.exists() else {}
+    for row in RELEASES:
+        files = {topic: measured / row.series / f"{topic}.json" for topic in TOPICS}
+        if all(file.exists() for file in files.values()):
+            data[row.series] = {topic: json.loads(file.read_text()) for topic, file in files.items()}
+            print(f"{row.series}: taken in")
+    return {row.series: data[row.series] for row in RELEASES if row.series in data}
+
+
+def page(data: dict[str, Any]) -> str:
+    header = (
+        "series", "release", "Python", "strategy", "text", "10 layers: stock", "hooked", "60: hooked",
+        "text at 10 layers: stock", "hooked", "code identical",
+        "strides changed: plain set proxy", "set_proxy", "call_function", "tests",
+    )  # fmt: skip
+    lines = [header, ("---",) * len(header), *(line(row, data) for row in RELEASES)]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    notes = "\n".join(f"| {row.series} | {SET_PROXY_NOTES[row.layout_constraint]} |" for row in RELEASES)
+    machines: dict[str, list[str]] = {}
+    for series, measured in data.items():
+        suite = measured["suite"]
+        machines.setdefault(f"{suite['date']}, {suite['cpu']}, {suite['cores']} cores", []).append(series)
+    where = "\n".join(f"- {machine}: {', '.join(series)}" for machine, series in machines.items())
+    return (
+        f"{HEAD}{table}\n\nMeasured on\n\n{where}\n\n"
+        "Seconds are of one compile each on a machine that ran two at a time: orders of magnitude, no benchmark.\n\n"
+        "## The strategy `set_proxy`, where it is asked for\n\n"
+        f"| series | layout constraints |\n| --- | --- |\n{notes}\n"
+    )
+
+
+def line(row: Release, data: dict[str, Any]) -> tuple[str, ...]:
+    if row.series not in data:
+        return (row.series, row.verified_with, "", row.strategy, row.log_text, *["not measured"] * 10)
+    suite, depth, fidelity = (data[row.series][topic] for topic in TOPICS)
+    tensors = fidelity["tensors"]
+    return (
+        row.series,
+        suite["torch"],
+        suite["python"],
+        suite["strategy"],
+        row.log_text,
+        f"{depth['stock_10_seconds']:.2f} s",
+        f"{depth['hooked_10_seconds']:.2f} s",
+        f"{depth['hooked_60_seconds']:.2f} s",
+        f"{depth['stock_10_characters']:,}",
+        f"{depth['hooked_10_characters']:,}",
+        f"{fidelity['cases_identical']} of {fidelity['cases']}",
+        f"{fidelity['changed_by_plain_set_proxy']} of {tensors}",
+        f"{fidelity['changed_by_set_proxy']} of {tensors}",
+        f"{fidelity['changed_by_call_function']} of {tensors}",
+        f"{suite['passed']} / {suite['failed']} / {suite['skipped']}",
+    )
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["--check"]:
+        if page(json.loads(DATA.read_text())) == PAGE.read_text():
+            return 0
+        print(f"{PAGE.name} is not what {DATA.name} makes: run nox -s compatibility", file=sys.stderr)
+        return 1
+    if len(arguments) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    data = take_in(Path(arguments[0]))
+    DATA.write_text(json.dumps(data, indent=1) + "\n")
+    PAGE.write_text(page(data))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

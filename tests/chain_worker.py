@@ -1,0 +1,71 @@
+"""Compiles a chain of two-output ops with one late op and writes down what came out.  Run as a script by the tests.
+
+``python chain_worker.py MODE LAYERS PACKAGE_FOLDER``, with MODE ``stock`` or ``hooked``, prints one JSON object.  INFO is on, so
+that the text is built on every release.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import runpy
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+warnings.simplefilter("ignore")
+
+import torch
+import torch._inductor.compile_fx
+from torch._inductor import codecache
+from torch._inductor import config as inductor_config
+
+demo = runpy.run_path(str(Path(sys.argv[3]) / "demo_worker.py"))
+
+
+def chain(ops: Any, layers: int) -> Any:
+    """Return the chain: each layer doubles the text of what follows, which the late op asks for."""
+    add_rms_norm, all_reduce, late = ops.add_rms_norm_, ops.all_reduce_, ops.matmul_
+
+    def forward(x: Any, norm: Any, weight: Any) -> Any:
+        residual = x
+        for _ in range(layers):
+            x, residual = add_rms_norm(x, residual, norm)
+            x = all_reduce(x)
+        return late(x, weight) + residual
+
+    return forward
+
+
+def main(mode: str, layers: int) -> None:
+    # Scalar C++, on the releases before the environment variable (2.7) too.
+    if hasattr(inductor_config.cpp, "vec_isa_ok"):
+        inductor_config.cpp.vec_isa_ok = False
+    if mode == "hooked":
+        import lowering_hooks
+
+        lowering_hooks.allow(demo["NAMESPACE"])
+        status = lowering_hooks.apply("call_function")
+        assert status.state == "active", status
+    handler = demo["TextSize"]()
+    demo["log_to"](handler, logging.INFO)
+    code: list[str] = []
+    demo["capture_code"](codecache, code)
+    library = torch.library.Library(demo["NAMESPACE"], "DEF")
+    # A first compile, so that what is imported and built once is not in the seconds.
+    for suffix, depth in (("first", 1), ("measured", layers)):
+        forward = chain(demo["define_ops"](library, suffix, []), depth)
+        x, _, norm, weight, _, _ = demo["tensors"]()
+        code.clear()
+        handler.characters = 0
+        start = time.perf_counter()
+        result = torch.compile(forward, fullgraph=True)(x, norm, weight)
+        seconds = time.perf_counter() - start
+        equal = torch.allclose(result, forward(x, norm, weight), atol=1e-4, rtol=1e-4)
+    print(json.dumps({"seconds": seconds, "characters": handler.characters, "equal": equal, "code": code}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
