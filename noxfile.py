@@ -54,7 +54,9 @@ def install_torch(session: nox.Session, requirement: str, *others: str, checkout
     if release != requirement and Version(release) < Version("2.3"):
         # They were built against NumPy 1, and their cpp_extension imports pkg_resources.
         others += ("numpy<2", "setuptools<70")
-    session.install(*index, requirement, "-e", f"{checkout}[demo]", "pytest", "pytest-xdist", *others)
+    session.install(
+        *index, requirement, "-e", f"{checkout}[demo]", "pytest", "pytest-xdist", "hypothesis", *others
+    )
 
 
 def run_tests(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
@@ -109,7 +111,9 @@ def nightly(session: nox.Session) -> None:
     row = release_of(version) or row_for(version)
     session.log(f"PyTorch {version}, as if the table had {row}")
     checkout = checkout_with(session, row)
-    session.run("python", "-m", "pip", "install", "-e", f"{checkout}[demo]", "pytest", "pytest-xdist")
+    session.run(
+        "python", "-m", "pip", "install", "-e", f"{checkout}[demo]", "pytest", "pytest-xdist", "hypothesis"
+    )
     session.chdir(checkout)
     run_tests(session, *session.posargs)
 

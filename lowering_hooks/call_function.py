@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 import time
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +21,22 @@ from .inductor import GRAPH, Inductor, loaded, name_of
 from .namespaces import Namespaces
 from .records import Records
 from .settings import Detail
-from .text import operator_text
+from .text import extent_text, graph_text, operator_text
 
 log = logging.getLogger("lowering_hooks")
 
 # Whether the innermost running call_function lowers an op of an allowed namespace.  A context variable, since
 # several threads may compile at once, and a lowering may lower a subgraph with ops of other namespaces.
 _in_allowed_op: ContextVar[bool] = ContextVar("lowering_hooks_in_allowed_op", default=False)
+
+# The text that the innermost running call_function was last given, under what it was asked for: on 2.13 and
+# later every log handler asks anew.
+_last_text: ContextVar[tuple[Any, str] | None] = ContextVar("lowering_hooks_last_text", default=None)
+
+# Shorter texts are not added up.
+_HINT_FLOOR: Final = 0.1
+# Seconds that the ops of a namespace may spend in Inductor's own text before a hint is given.
+HINT_SECONDS: Final = 5.0
 
 # On our functions: (the function itself, what it stands for in the class).  The function itself, because
 # functools.wraps copies attributes, and somebody's wrapper around ours must not be taken for ours.
@@ -52,6 +62,7 @@ class CallFunctionHook:
         # False once removed.  A wrapper of ours that somebody else wrapped meanwhile stays in their chain,
         # and from then on only passes calls on.
         self._live = False
+        self._spent: dict[str, float] = {}  # seconds in Inductor's text, by namespaces that are not allowed
 
         self._original = _peeled(vars(self._lowering_class)["call_function"])
         self._original_str = _peeled(vars(self._issue_class)["operator_str"])
@@ -113,6 +124,7 @@ class CallFunctionHook:
                 return run(self, target, args, kwargs)
             finally:
                 _in_allowed_op.reset(token)
+                _last_text.set(None)
                 if first_met:
                     hook._note_fallback(target)
 
@@ -127,16 +139,80 @@ class CallFunctionHook:
         def operator_str(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
             # By the target as well as by the mark: a logging handler that keeps records may ask a LazyString
             # for its text long after call_function returned.  (An `allowing` block may have ended by then.)
-            if not hook._live or not (_in_allowed_op.get() or hook._allows(target)):
+            if not hook._live:
                 return original(target, args, kwargs)
-            describe = original if hook._detail == "full" else operator_text
+            allowed = _in_allowed_op.get() or hook._allows(target)
+            # The three errors ask in their __init__, on all of 2.0 to 2.15; call_function asks for the log.
+            in_error = sys._getframe(1).f_code.co_name == "__init__"
+            asked = (id(target), id(args), id(kwargs), in_error)
+            last = _last_text.get()
+            if allowed and last is not None and last[0] == asked:
+                return last[1]
             start = time.perf_counter()
-            text = describe(target, args, kwargs)
-            hook._records.described(str(target), time.perf_counter() - start)
+            text = (
+                hook._text(original, target, args, kwargs, in_error)
+                if allowed
+                else original(target, args, kwargs)
+            )
+            seconds = time.perf_counter() - start
+            if allowed:
+                if _in_allowed_op.get():  # what was asked for lives until call_function returns
+                    _last_text.set((asked, text))
+                hook._note_text(target, seconds, in_error)
+            elif seconds > _HINT_FLOOR:
+                hook._hint(target, seconds)
             return text
 
         setattr(operator_str, _MARK, (operator_str, static))
         return operator_str
+
+    def _text(
+        self,
+        original: Callable[..., str],
+        target: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        in_error: bool,
+    ) -> str:
+        shown = self._is_shown()
+        if in_error:
+            parts = [operator_text(target, args, kwargs), extent_text(args, kwargs)]
+        elif self._detail == "full" and shown:
+            return original(target, args, kwargs)
+        elif not shown:  # up to 2.12 the text is built all the same
+            return operator_text(target, args, kwargs)
+        elif self._detail == "graph":
+            parts = [operator_text(target, args, kwargs), graph_text(args, kwargs)]
+        else:
+            parts = [operator_text(target, args, kwargs), extent_text(args, kwargs)]
+        return "\n".join(filter(None, parts))
+
+    def _is_shown(self) -> bool:
+        """Whether the log line is wanted by anyone."""
+        inductor_log = getattr(self._inductor.graph, "log", None)  # seen in 2.0.0 to 2.15.0
+        return inductor_log is None or bool(inductor_log.isEnabledFor(logging.INFO))
+
+    def _note_text(self, target: Any, seconds: float, in_error: bool) -> None:
+        self._records.described(str(target), seconds, shown=in_error or self._is_shown())
+
+    def _hint(self, target: Any, seconds: float) -> None:
+        """Say once for each namespace that allowing it would have saved the time."""
+        try:
+            namespace = target.namespace
+            before = self._spent.get(namespace, 0.0)
+            self._spent[namespace] = before + seconds
+            if before <= HINT_SECONDS < before + seconds:
+                log.warning(
+                    "Inductor spent %.1f s writing out the arguments of ops of the namespace %s, last of %s; "
+                    "to end that: lowering_hooks.allow(%r), or LOWERING_HOOKS_NAMESPACES=%s",
+                    before + seconds,
+                    namespace,
+                    target,
+                    namespace,
+                    namespace,
+                )
+        except Exception:  # no op that has a namespace
+            log.debug("no hint for %s", type(target), exc_info=True)
 
     def _note_fallback(self, target: Any) -> None:
         try:

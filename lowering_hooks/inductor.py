@@ -35,6 +35,23 @@ def half_imported(module: Any) -> bool:
     return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
+def is_ir(value: Any) -> bool:
+    """Whether ``value`` is a node of Inductor's IR; layouts, which are nodes on old releases, are not."""
+    ir = sys.modules.get("torch._inductor.ir")
+    kind = type(value)  # not isinstance, which asks the object for its __class__
+    return ir is not None and issubclass(kind, ir.IRNode) and not kind.__name__.endswith("Layout")
+
+
+def current_node() -> Any:
+    """Return the FX node that is being lowered in this thread; None where none is."""
+    # GraphLowering.current_node, seen in 2.0.0 to 2.15.0.
+    virtualized = sys.modules.get("torch._inductor.virtualized")
+    try:
+        return None if virtualized is None else virtualized.V.graph.current_node
+    except Exception:  # no graph is being lowered
+        return None
+
+
 def name_of(thing: Any) -> str:
     """Return the dotted name of a function, or of an object's class.
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
+
+_YES: Final = {True: "yes", False: "no"}
 
 
 @dataclass(frozen=True)
@@ -17,12 +20,14 @@ class OpReport:
             the process, so this is 1 unless something forgot it.
         texts: How many times it was described, for the log or for an error.
         seconds: The time all these texts took.
+        shown: Whether one of them was in an error, or in a log line that INFO let through.
     """
 
     op: str
     fallbacks: int
     texts: int
     seconds: float
+    shown: bool
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,11 @@ class Report:
         if not self.ops:
             return "no op of an allowed namespace fell back implicitly"
         width = max(len(op.op) for op in self.ops)
-        rows = [f"{'op':{width}}  fallbacks  texts  seconds in texts"]
-        rows += [f"{o.op:{width}}  {o.fallbacks:9}  {o.texts:5}  {o.seconds:.6f}" for o in self.ops]
+        rows = [f"{'op':{width}}  fallbacks  texts  seconds in texts  shown"]
+        rows += [
+            f"{o.op:{width}}  {o.fallbacks:9}  {o.texts:5}  {o.seconds:16.6f}  {_YES[o.shown]}"
+            for o in self.ops
+        ]
         return "\n".join(rows)
 
 
@@ -57,10 +65,16 @@ class Records:
         self._ops: dict[str, OpReport] = {}
 
     def fell_back(self, op: str) -> None:
-        self._add(op, fallbacks=1, texts=0, seconds=0.0)
+        with self._lock:
+            old = self._entry(op)
+            self._ops[op] = replace(old, fallbacks=old.fallbacks + 1)
 
-    def described(self, op: str, seconds: float) -> None:
-        self._add(op, fallbacks=0, texts=1, seconds=seconds)
+    def described(self, op: str, seconds: float, shown: bool) -> None:
+        with self._lock:
+            old = self._entry(op)
+            self._ops[op] = replace(
+                old, texts=old.texts + 1, seconds=old.seconds + seconds, shown=old.shown or shown
+            )
 
     def report(self) -> Report:
         with self._lock:
@@ -70,7 +84,5 @@ class Records:
         with self._lock:
             self._ops.clear()
 
-    def _add(self, op: str, fallbacks: int, texts: int, seconds: float) -> None:
-        with self._lock:
-            old = self._ops.get(op) or OpReport(op, 0, 0, 0.0)
-            self._ops[op] = OpReport(op, old.fallbacks + fallbacks, old.texts + texts, old.seconds + seconds)
+    def _entry(self, op: str) -> OpReport:
+        return self._ops.get(op) or OpReport(op, 0, 0, 0.0, False)

@@ -9,11 +9,11 @@ from typing import Any, Final, Literal, cast
 
 from . import namespaces
 
-Detail = Literal["args", "full"]
+Detail = Literal["args", "graph", "full"]
 Request = Literal["auto", "call_function", "set_proxy", "none"]
 
 STRATEGIES: Final = ("auto", "call_function", "set_proxy", "none")
-DETAILS: Final = ("args", "full")
+DETAILS: Final = ("args", "graph", "full")
 _OFF: Final = ("0", "off", "false", "no")
 _ON: Final = ("1", "on", "true", "yes")
 

@@ -8,12 +8,17 @@ or truth-tests a symbolic number, which would add a guard.  It never raises and 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
+import re
 import sys
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
+
+from .inductor import current_node, is_ir
+from .ir_graph import MAX_NODES, Graph, reachable, unboxed
 
 # Bounds of one text, far above what an op with two dozen arguments needs.  An error message may hold the text
 # twice (LoweringException with a stack trace), so the whole stays below 4 KB.
@@ -26,6 +31,10 @@ MAX_DEPTH: Final = 4
 MAX_ORIGINS: Final = 4
 # Terms of a symbolic expression.  Its parts are shared like those of the IR, so its text can explode as well.
 MAX_TERMS: Final = 64
+# Operands of a node, where the graph is written, and characters of its line.
+MAX_OPERANDS: Final = 16
+_MAX_NODE_LINE: Final = 600
+_MAX_NAME: Final = 60
 # Boxes and views around a buffer.  Real ones have three to five.
 MAX_VIEWS: Final = 32
 
@@ -70,7 +79,7 @@ def operator_text(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -
 
 
 def _operator_text(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    lines = [_clip(f"{_INDENT}target: {_safe_str(target)}")]
+    lines = [_clip(f"{_INDENT}target: {_safe_str(target)}{_called_at(target)}")]
     room = MAX_CHARACTERS - len(lines[0])
     entries = [_Entry(f"args[{i}]", arg, 0) for i, arg in enumerate(args)]
     entries += [_Entry(f"kwargs[{_atom(name)}]", arg, 0) for name, arg in dict(kwargs).items()]
@@ -96,7 +105,7 @@ def _describe(entry: _Entry) -> tuple[str, list[_Entry]]:
         if not _is_container(value):
             return _atom(value), []
         items, length = _items(value)
-        if not any(_is_ir(element) or _is_container(element) for _, element in items):
+        if not any(is_ir(element) or _is_container(element) for _, element in items):
             return _inline(value, items, length), []
         head = f"{type(value).__name__} of {length}"
         if entry.depth + 1 >= MAX_DEPTH:
@@ -138,7 +147,7 @@ def _inline(value: Any, items: list[tuple[str, Any]], length: int) -> str:
 def _atom(value: Any) -> str:
     """Describe one value in one line, whatever it is."""
     try:
-        if _is_ir(value):
+        if is_ir(value):
             return _ir(value)
         kind = type(value)
         module = str(kind.__module__)
@@ -176,17 +185,11 @@ def _is_small_tree(value: Any) -> bool:
         current = pending.pop()
         if issubclass(type(current), _ATOMS):
             continue
-        if _is_ir(current) or id(current) in seen or len(seen) >= MAX_TERMS:
+        if is_ir(current) or id(current) in seen or len(seen) >= MAX_TERMS:
             return False
         seen.add(id(current))
         pending += gc.get_referents(current)
     return True
-
-
-def _is_ir(value: Any) -> bool:
-    # By type, not by isinstance, which asks the object for its __class__.
-    ir = sys.modules.get("torch._inductor.ir")
-    return ir is not None and issubclass(type(value), ir.IRNode)
 
 
 def _is_tensor(value: Any) -> bool:
@@ -199,10 +202,9 @@ def _tensor_fields(tensor: Any) -> str:
 
 
 def _ir(node: Any) -> str:
-    """Describe an IR node: its buffer, class, dtype, sizes, strides, device, op and origin nodes.
+    """Describe an argument: its buffer, class, dtype, sizes, strides, device, op and origin nodes.
 
     What a node does not have (an unrealized ``Pointwise`` has no buffer and no strides yet) is left out.
-    Fields as seen in torch 2.12.1, 2.13.0 and 2.15.0.
     """
     chain = _boxes_and_views(node)
     # TensorBox and StorageBox say nothing; a view changes sizes and strides; the last one is the data.
@@ -212,7 +214,14 @@ def _ir(node: Any) -> str:
     head = " of ".join(type(n).__name__ for n in nodes[:2] + nodes[2:][-1:])
     if isinstance(name, str):
         head = f"{name} {head}"
+    return _one_line(f"{head}({_fields_of(outer, inner)})")
 
+
+def _fields_of(outer: Any, inner: Any) -> str:
+    """Describe what is known of a node, ``inner``, seen through ``outer``.
+
+    Fields as seen in torch 2.0.1 to 2.15.0.
+    """
     layout = _field(outer, "layout")
     size, stride = _field(layout, "size"), _field(layout, "stride")
     fields = {
@@ -226,15 +235,106 @@ def _ir(node: Any) -> str:
         "op": _shown(_op(inner), _safe_str),
         "origins": _origins(inner),
     }
-    known = ", ".join(f"{key}={text}" for key, text in fields.items() if text is not None)
-    return _one_line(f"{head}({known})")
+    return ", ".join(f"{key}={text}" for key, text in fields.items() if text is not None)
+
+
+def graph_text(args: Sequence[Any], kwargs: Mapping[str, Any], limit: int = MAX_NODES) -> str:
+    """Describe the IR behind the arguments: a line for each node, producers before their users.
+
+    Each line names the node's operands.  Boxes, which say nothing, are left out.  At most ``limit`` nodes,
+    the nearest ones, and a line that says where there are more.  Empty where no argument is IR.
+    """
+    try:
+        return _graph_text(reachable([args, kwargs], limit), limit)
+    except Exception as error:
+        return f"{_INDENT}the IR behind the arguments could not be described: {_safe_str(error)}"
+
+
+def _graph_text(graph: Graph, limit: int) -> str:
+    if not graph.nodes:
+        return ""
+    names: dict[int, str] = {}
+    unnamed = itertools.count()
+    for node in graph.nodes:
+        name = _field(node, "name")
+        names[id(node)] = _one_line(name, _MAX_NAME) if isinstance(name, str) else f"%{next(unnamed)}"
+    written: set[int] = set()
+    lines = [f"{_INDENT}behind them {_extent(graph)}, producers first:"]
+    if graph.cut:
+        lines.append(f"{_INDENT}  ... more, farther than the nearest {limit}")
+    for node in graph.nodes:
+        try:
+            line = _node(node, graph, names, written)
+        except Exception:  # it may be of any class
+            line = _class_name(node)
+        lines.append(f"{_INDENT}  {names[id(node)]} {line}")
+        written.add(id(node))
+    return "\n".join(lines)
+
+
+def _node(node: Any, graph: Graph, names: Mapping[int, str], written: set[int]) -> str:
+    """Describe one node of a graph."""
+    operands = graph.operands[id(node)]
+    shown = []
+    for operand in operands[:MAX_OPERANDS]:
+        name = names.get(id(operand), "...")
+        shown.append(name if id(operand) in written or name == "..." else f"{name} (a cycle)")
+    if len(operands) > MAX_OPERANDS:
+        shown.append(f"... {len(operands) - MAX_OPERANDS} more")
+    parts = [f"from=[{', '.join(shown)}]"] if shown else []
+    parts += filter(None, [_fields_of(node, node), _shown(_source(node), "at={}".format)])
+    return _one_line(f"{type(node).__name__}({', '.join(parts)})", _MAX_NODE_LINE)
+
+
+def _extent(graph: Graph) -> str:
+    more = "more than " if graph.cut else ""
+    return f"{more}{len(graph.nodes)} nodes, {graph.depth()} kernels deep"
+
+
+def extent_text(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Say how much IR is behind the arguments, in one line; empty where that is no more than they show."""
+    try:
+        graph = reachable([args, kwargs])
+        arguments = {id(unboxed(value)) for value in (*args, *kwargs.values())}
+        if all(id(node) in arguments for node in graph.nodes):
+            return ""
+        return f"{_INDENT}behind them {_extent(graph)}; LOWERING_HOOKS_DETAIL=graph shows them"
+    except Exception:
+        return ""
+
+
+def _called_at(target: Any) -> str:
+    """Say where the model calls ``target``, where that is what is being lowered."""
+    node = current_node()
+    if _field(node, "target") is not target:
+        return ""
+    source = _source_in(_field(node, "meta"))
+    return f", called at {source}" if source else ""
+
+
+def _source(node: Any) -> str | None:
+    """Return the line of the model that made an IR node, as far as Inductor recorded it."""
+    origins = _field(node, "origins")
+    candidates = [_field(node, "origin_node")]
+    with contextlib.suppress(Exception):  # no collection
+        candidates += itertools.islice(origins, MAX_ORIGINS)
+    return next(filter(None, (_source_in(_field(origin, "meta")) for origin in candidates)), None)
+
+
+def _source_in(meta: Any) -> str | None:
+    """Return ``file:line`` of the innermost frame of an FX node's ``stack_trace``."""
+    trace = meta.get("stack_trace") if issubclass(type(meta), dict) else None
+    if not isinstance(trace, str):
+        return None
+    frames = re.findall(r'File "([^"\n]+)", line (\d+)', trace[-MAX_CHARACTERS:])
+    return _one_line(":".join(frames[-1])) if frames else None
 
 
 def _boxes_and_views(node: Any) -> list[Any]:
     """Return ``node`` and what its ``data`` fields lead to, down to the first that has a buffer's name."""
     chain: list[Any] = []
     seen: set[int] = set()
-    while _is_ir(node) and id(node) not in seen and len(chain) < MAX_VIEWS:
+    while is_ir(node) and id(node) not in seen and len(chain) < MAX_VIEWS:
         chain.append(node)
         seen.add(id(node))
         if isinstance(_field(node, "name"), str):
@@ -303,11 +403,14 @@ def _first(values: Any) -> Any:
 
 def _origins(node: Any) -> str | None:
     origins = _field(node, "origins")
-    if not origins:
+    try:
+        if not origins:
+            return None
+        names = [str(_field(origin, "name")) for origin in itertools.islice(origins, MAX_ORIGINS)]
+        if len(origins) > MAX_ORIGINS:
+            names.append(f"... {len(origins) - MAX_ORIGINS} more")
+    except Exception:  # no collection
         return None
-    names = [str(_field(origin, "name")) for origin in itertools.islice(origins, MAX_ORIGINS)]
-    if len(origins) > MAX_ORIGINS:
-        names.append(f"... {len(origins) - MAX_ORIGINS} more")
     return f"[{', '.join(names)}]"
 
 
@@ -329,17 +432,15 @@ def _class_name(value: Any) -> str:
         return "<object>"
 
 
-def _one_line(text: str) -> str:
+def _one_line(text: str, length: int = MAX_LINE_CHARACTERS) -> str:
     """Clip ``text`` and escape what would break the line or the terminal."""
-    clipped = _clip(text)
-    return clipped if clipped.isprintable() else "".join(map(_printable, clipped))
+    clipped = _clip(text, length)
+    return clipped if clipped.isprintable() else _clip("".join(map(_printable, clipped)), length)
 
 
 def _printable(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
-def _clip(text: str) -> str:
-    if len(text) <= MAX_LINE_CHARACTERS:
-        return text
-    return f"{text[: MAX_LINE_CHARACTERS - 3]}..."
+def _clip(text: str, length: int = MAX_LINE_CHARACTERS) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import logging
 import threading
 import types
 
 import pytest
 
+from lowering_hooks import call_function
 from lowering_hooks.call_function import CallFunctionHook, _in_allowed_op
 from lowering_hooks.inductor import GRAPH, Inductor, name_of
 from lowering_hooks.namespaces import Namespaces
@@ -62,6 +64,7 @@ class Stand:
             lowering=types.SimpleNamespace(lowerings=lowerings),
             exc=types.SimpleNamespace(OperatorIssue=OperatorIssue),
         )
+        self.graph = inductor.graph
         monkeypatch.setitem(__import__("sys").modules, GRAPH, inductor.graph)
         self.records = Records()
         self.namespaces = Namespaces(frozenset({"lib"}))
@@ -158,7 +161,64 @@ def test_a_text_that_a_log_handler_asks_for_later_is_bounded_as_well(stand) -> N
 def test_detail_full_is_inductors_own_text(monkeypatch) -> None:
     stand = Stand(monkeypatch, detail="full")
     assert stand.texts(Overload("lib::op")) == ["stock text of lib.op.default"] * 2
-    assert stand.records.report().ops[0].texts == 2
+    assert stand.records.report().ops[0].texts == 1  # asked for twice, built once
+
+
+def test_a_text_is_built_once_however_often_it_is_asked_for(stand, monkeypatch) -> None:
+    built = []
+    monkeypatch.setattr(
+        call_function, "operator_text", lambda target, *_: built.append(target) or str(target)
+    )
+    op = Overload("lib::op")
+    assert stand.texts(op) == [str(op)] * 2
+    assert built == [op]
+    stand.texts(op)  # another call, other arguments
+    assert built == [op, op]
+    stand.issue.operator_str(op, (), {})  # outside of any call nothing is kept
+    stand.issue.operator_str(op, (), {})
+    assert len(built) == 4
+
+
+@pytest.mark.parametrize("detail", ["args", "graph", "full"])
+def test_an_error_carries_the_bounded_text_whatever_the_detail(monkeypatch, detail) -> None:
+    stand = Stand(monkeypatch, detail)
+
+    class LoweringError(stand.issue):
+        def __init__(self, target):
+            super().__init__(f"failed\n{self.operator_str(target, (), {})}")
+
+    assert str(LoweringError(Overload("lib::op"))) == f"failed\n{OURS}"
+    assert str(LoweringError(Overload("other::op"))) == "failed\nstock text of other.op.default"
+
+
+@pytest.mark.parametrize("detail", ["args", "graph", "full"])
+def test_a_text_that_nobody_will_see_is_short_whatever_the_detail(monkeypatch, detail) -> None:
+    stand = Stand(monkeypatch, detail)
+    stand.graph.log = logging.getLogger("test of a text that nobody will see")
+    stand.graph.log.setLevel(logging.WARNING)
+    assert stand.texts(Overload("lib::op")) == [OURS] * 2
+    assert stand.records.report().ops[0].shown is False
+    stand.graph.log.setLevel(logging.INFO)
+    stand.texts(Overload("lib::op"))
+    assert stand.records.report().ops[0].shown is True
+
+
+def test_a_namespace_that_loses_seconds_is_hinted_at_once(stand, monkeypatch, caplog) -> None:
+    clock = iter(range(0, 1000, 2))  # every text takes 2 s
+    monkeypatch.setattr(call_function.time, "perf_counter", lambda: next(clock))
+    for _ in range(5):
+        stand.texts(Overload("slow::op"))
+        stand.texts(Overload("lib::op"))
+        stand.texts("a_plain_function")
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("lowering_hooks", "WARNING")
+    for part in (
+        "6.0 s",
+        "slow.op.default",
+        "lowering_hooks.allow('slow')",
+        "LOWERING_HOOKS_NAMESPACES=slow",
+    ):
+        assert part in record.getMessage()
 
 
 def test_remove_leaves_the_very_objects_that_stood_there(stand) -> None:
@@ -231,7 +291,7 @@ def test_the_report_counts_implicit_fallbacks_and_the_time_of_their_texts(stand)
     report = stand.records.report()
     fallbacks = {op.op: op.fallbacks for op in report.ops}
     assert fallbacks == {"lib.op.default": 1, "lib.listed.default": 0, "lib.known.default": 0}
-    assert report.ops[0].texts == 2
+    assert report.ops[0].texts == 1  # asked for twice, built once
     assert report.ops[0].seconds > 0
     assert report.seconds == sum(op.seconds for op in report.ops)
     assert "lib.op.default" in str(report)

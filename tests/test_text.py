@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import collections
-import itertools
 import sys
 
 import pytest
 import sympy
 import torch
-import torch._inductor.lowering as lowering
+from lowered import arguments_of, chain
 from torch._dynamo.source import ConstantSource
 from torch._inductor.virtualized import V
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
-from torch.library import Library
 
 from lowering_hooks import text
 from lowering_hooks.text import operator_text
@@ -25,57 +23,8 @@ except ImportError:  # before 2.1, where every symbol is dynamic
 else:
     DYNAMIC = {"dynamic_dim": DimDynamic.DYNAMIC}
 
-counter = itertools.count()
-library = Library("described", "DEF")
-
 # Two lines of a list's end and a line that counts what was left out may follow the last full line.
 CEILING = text.MAX_CHARACTERS + text.MAX_LINE_CHARACTERS
-
-
-def op(schema: str, fake):
-    """Define an op and return it; the kernel is never run, since nothing here gets further than lowering."""
-    name = f"op{next(counter)}"
-    library.define(f"{name}{schema}")
-    library.impl(name, fake, "Meta")
-    return getattr(torch.ops.described, name).default
-
-
-class Looked(Exception):
-    """Ends a compile once the arguments were seen."""
-
-
-def arguments_of(model, *inputs, schema="(Tensor x) -> Tensor", look, dynamic=False):
-    """Compile ``model(op, *inputs)`` up to the lowering of ``op``, and return what ``look`` makes of its args."""
-    late = op(schema, lambda x, *rest: x.new_empty(x.shape))
-    seen = []
-
-    def lower(*args, **kwargs):
-        seen.append(look(late, args, kwargs))
-        raise Looked
-
-    lowering.register_lowering(late, type_promotion_kind=None)(lower)
-    torch._dynamo.reset()
-    compiled = torch.compile(lambda *xs: model(late, *xs), fullgraph=True, dynamic=dynamic)
-    with pytest.raises(Exception, match="Looked"):
-        compiled(*inputs)
-    (found,) = seen
-    return found
-
-
-def chain(depth: int):
-    """A chain of ops with two outputs, both read by the next: Inductor's own text doubles with each."""
-    two = op(
-        "(Tensor x, Tensor y) -> (Tensor, Tensor)",
-        lambda x, y: (x.new_empty(x.shape), x.new_empty(x.shape)),
-    )
-
-    def model(late, x):
-        y = x
-        for _ in range(depth):
-            x, y = two(x, y)
-        return late(x)
-
-    return two, model
 
 
 def test_it_names_op_buffers_sizes_strides_dtypes_and_devices() -> None:
@@ -102,7 +51,7 @@ def test_its_length_does_not_depend_on_depth() -> None:
         return operator_text(late, args, kwargs), len(stock("other", args, kwargs))
 
     (shallow, stock_shallow), (deep, stock_deep) = (
-        arguments_of(chain(depth)[1], torch.randn(4, 6), look=both) for depth in (2, 8)
+        arguments_of(chain(depth)[1], torch.randn(4, 6), look=both) for depth in (4, 10)
     )
     assert len(deep) <= len(shallow) + 8  # a digit more here and there
     assert stock_deep > 32 * stock_shallow

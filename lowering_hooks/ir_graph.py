@@ -1,0 +1,181 @@
+"""The IR behind an op's arguments, as the graph that it is: every node once.
+
+The walk is a pure look, as that of ``text``: it reads what objects hold and asks them nothing.  It keeps an
+explicit stack, and knows no IR class by name but the two boxes, so that a class that does not exist yet is
+walked like the others.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from .inductor import is_ir
+
+# Nodes that one graph may have.  A line of each is some 200 characters.
+MAX_NODES: Final = 20_000
+# Objects that are looked through for the operands of one node: lists of arguments, closures, layouts.
+_MAX_HELD: Final = 100_000
+
+# What a node makes, not what it is made of; both lead back to the node (seen from 2.5 on).
+_RESULTS: Final = frozenset({"outputs", "mutation_outputs"})
+# Say nothing of their own; seen in 2.0.0 to 2.15.0.
+_BOXES: Final = frozenset({"TensorBox", "StorageBox"})
+# Boxes around a node: a TensorBox around a StorageBox, and few more in any case.
+_MAX_BOXES: Final = 32
+_CONTAINERS: Final = (dict, list, tuple, set, frozenset)
+
+
+class Graph(NamedTuple):
+    """What :func:`reachable` found.
+
+    Attributes:
+        nodes: The IR nodes, producers before their users, boxes left out.
+        operands: For the ``id`` of each node, the nodes it is made of, those that were cut off included.
+        cut: Whether there are more nodes than these.
+    """
+
+    nodes: list[Any]
+    operands: dict[int, list[Any]]
+    cut: bool
+
+    def depth(self) -> int:
+        """Return the number of kernels on the longest way from an input to an argument.
+
+        A kernel is a node with a buffer's name that has operands, and is not one of the outputs of another;
+        a way around a cycle is counted once.
+        """
+        depths: dict[int, int] = {}
+        for node in self.nodes:
+            behind = max((depths.get(id(operand), 0) for operand in self.operands[id(node)]), default=0)
+            made = (
+                bool(self.operands[id(node)])
+                and isinstance(held(node, "name"), str)
+                and type(node).__name__ != "MultiOutput"
+            )
+            depths[id(node)] = behind + made
+        return max(depths.values(), default=0)
+
+
+def reachable(roots: Iterable[Any], limit: int = MAX_NODES) -> Graph:
+    """Return the IR nodes that ``roots`` hold, whatever they are: the nearest ``limit`` of them.
+
+    Linear in nodes.
+    """
+    first = _ir_in(list(roots))
+    operands: dict[int, list[Any]] = {}
+    waiting, cut = deque(first), False
+    while waiting:  # breadth first, so that what is cut is the farthest
+        node = waiting.popleft()
+        if id(node) in operands:
+            continue
+        if len(operands) >= limit:
+            cut = True
+            break
+        operands[id(node)] = _operands(node)
+        waiting.extend(operands[id(node)])
+    return Graph(_producers_first(first, operands), operands, cut)
+
+
+def _producers_first(roots: list[Any], operands: dict[int, list[Any]]) -> list[Any]:
+    order: list[Any] = []
+    entered: set[int] = set()
+    stack = [(root, False) for root in reversed(roots)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+        elif id(node) in operands and id(node) not in entered:
+            entered.add(id(node))
+            stack.append((node, True))
+            stack += [(operand, False) for operand in reversed(operands[id(node)])]
+    return order
+
+
+def unboxed(node: Any) -> Any:
+    """Return what is in the boxes around ``node``."""
+    for _ in range(_MAX_BOXES):
+        if type(node).__name__ not in _BOXES:
+            break
+        data = held(node, "data")
+        if not is_ir(data):
+            break
+        node = data
+    return node
+
+
+def held(node: Any, name: str) -> Any:
+    """Return the value of a field as it is stored; None where there is no such field."""
+    return _fields(node).get(name)
+
+
+def _operands(node: Any) -> list[Any]:
+    return _ir_in([value for name, value in _fields(node).items() if name not in _RESULTS])
+
+
+def _ir_in(values: list[Any]) -> list[Any]:
+    """Return the IR nodes in ``values``, each once; in containers, closures and layouts as well."""
+    found: dict[int, Any] = {}
+    seen: set[int] = set()
+    pending = values[::-1]
+    while pending and len(seen) < _MAX_HELD:
+        value = pending.pop()
+        if is_ir(value):
+            node = unboxed(value)
+            found.setdefault(id(node), node)
+            continue
+        parts = _parts(value)
+        if parts and id(value) not in seen:
+            seen.add(id(value))
+            pending += reversed(parts)
+    return list(found.values())
+
+
+def _parts(value: Any) -> list[Any]:
+    """Return what an object that is no IR node may hold IR in."""
+    kind = type(value)
+    if issubclass(kind, _CONTAINERS):
+        # By the builtin class, since a subclass may have changed what its methods do.
+        if issubclass(kind, dict):
+            return list(dict.values(value))
+        builtin: Any = next(known for known in _CONTAINERS[1:] if issubclass(kind, known))
+        return list(builtin.__iter__(value))
+    if kind is types.FunctionType:
+        # A Pointwise holds its operands in the closure of its inner_fn.
+        return [*_cells(value), *(value.__defaults__ or ())]
+    if kind is types.MethodType:
+        return [value.__func__, value.__self__]
+    if kind is functools.partial:
+        return [value.func, value.args, value.keywords]
+    if str(kind.__module__) == "torch._inductor.ir":
+        return list(_fields(value).values())  # layouts
+    return []
+
+
+def _cells(function: types.FunctionType) -> list[Any]:
+    contents = []
+    for cell in function.__closure__ or ():
+        try:
+            contents.append(cell.cell_contents)
+        except ValueError:  # a cell that is still empty
+            continue
+    return contents
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    try:
+        stored = object.__getattribute__(value, "__dict__")
+    except AttributeError:  # __slots__
+        stored = {}
+    fields = dict(stored)
+    for kind in type.__getattribute__(type(value), "__mro__"):
+        for name, slot in vars(kind).items():
+            if type(slot) is types.MemberDescriptorType and name not in fields:
+                try:
+                    fields[name] = slot.__get__(value, type(value))
+                except AttributeError:  # not set
+                    continue
+    return fields

@@ -1,0 +1,63 @@
+"""What Inductor hands a lowering: compiles that end as soon as the arguments were seen."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+import torch._inductor.ir
+import torch._inductor.lowering as lowering
+from installed import SERIES
+from torch.library import Library
+
+counter = itertools.count()
+library = Library("described", "DEF")
+
+
+def op(schema: str, fake):
+    """Define an op and return it; the kernel is never run, since nothing here gets further than lowering."""
+    name = f"op{next(counter)}"
+    library.define(f"{name}{schema}")
+    library.impl(name, fake, "Meta")
+    return getattr(torch.ops.described, name).default
+
+
+class Looked(Exception):
+    """Ends a compile once the arguments were seen."""
+
+
+def arguments_of(model, *inputs, schema="(Tensor x) -> Tensor", look, dynamic=False):
+    """Compile ``model(op, *inputs)`` up to the lowering of ``op``, and return what ``look`` makes of its args."""
+    late = op(schema, lambda x, *rest: x.new_empty(x.shape))
+    seen = []
+
+    def lower(*args, **kwargs):
+        seen.append(look(late, args, kwargs))
+        raise Looked
+
+    lowering.register_lowering(late, type_promotion_kind=None)(lower)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda *xs: model(late, *xs), fullgraph=True, dynamic=dynamic)
+    with pytest.raises(Exception, match="Looked"):
+        compiled(*inputs)
+    if SERIES == (2, 0):  # which keeps the origin nodes of a failed compile for all that follow
+        torch._inductor.ir.IRNode._current_origins = set()
+    (found,) = seen
+    return found
+
+
+def chain(depth: int):
+    """A chain of ops with two outputs, both read by the next: Inductor's own text doubles with each."""
+    two = op(
+        "(Tensor x, Tensor y) -> (Tensor, Tensor)",
+        lambda x, y: (x.new_empty(x.shape), x.new_empty(x.shape)),
+    )
+
+    def model(late, x):
+        y = x
+        for _ in range(depth):
+            x, y = two(x, y)
+        return late(x)
+
+    return two, model

@@ -1,0 +1,245 @@
+"""The graph behind an op's arguments: every node once, linear, and nothing but a look."""
+
+from __future__ import annotations
+
+import functools
+import types
+
+import pytest
+import torch
+import torch._inductor.ir as ir
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lowered import arguments_of, chain
+
+import lowering_hooks
+from lowering_hooks.ir_graph import reachable
+from lowering_hooks.text import extent_text, graph_text, operator_text
+
+
+@pytest.fixture(autouse=True)
+def bounded_errors() -> None:
+    """The compiles below end in an error, whose message would not end without us."""
+    lowering_hooks.apply("call_function")
+    lowering_hooks.allow("described")
+
+
+def names(text: str) -> list[str]:
+    return [line.split()[0] for line in text.splitlines()[1:]]
+
+
+def test_every_node_stands_once_after_its_producers() -> None:
+    _, model = chain(3)
+    text = arguments_of(model, torch.randn(4, 6), look=lambda _, args, kwargs: graph_text(args, kwargs))
+    assert text.splitlines()[0] == "  behind them 9 nodes, 3 kernels deep, producers first:"
+    seen: set[str] = set()
+    for line in text.splitlines()[1:]:
+        name, _, rest = line.strip().partition(" ")
+        assert name not in seen
+        if "from=[" in rest:
+            assert {*rest.partition("from=[")[2].partition("]")[0].split(", ")} <= seen
+        seen.add(name)
+    assert "cycle" not in text
+
+
+def test_its_length_is_linear_in_depth() -> None:
+    def lines(depth: int) -> int:
+        _, model = chain(depth)
+        return arguments_of(
+            model, torch.randn(4, 6), look=lambda _, args, kwargs: len(graph_text(args, kwargs).splitlines())
+        )
+
+    ten, twenty, hundred = lines(10), lines(20), lines(100)
+    assert twenty - ten == 30  # a kernel with two outputs a layer
+    assert hundred - ten == 270
+
+
+def test_a_line_names_op_sizes_operands_and_the_line_of_the_model() -> None:
+    two, model = chain(2)
+    text = arguments_of(model, torch.randn(4, 6), look=lambda _, args, kwargs: graph_text(args, kwargs))
+    kernel = next(line for line in text.splitlines() if "FallbackKernel" in line)
+    output = next(line for line in text.splitlines() if "MultiOutput(" in line)
+    assert f"op={two}" in kernel
+    assert "from=[arg0_1]" in kernel
+    for part in ("from=[buf0]", "dtype=torch.float32", "size=[4, 6]", "stride=[6, 1]", "device=cpu"):
+        assert part in output
+    if "at=" in text:  # as far as Inductor recorded it
+        assert "lowered.py:" in kernel
+
+
+def test_what_an_unrealized_computation_reads_is_reached() -> None:
+    def look(late, args, kwargs):
+        return graph_text(args, kwargs)
+
+    text = arguments_of(lambda late, x: late(torch.sin(x).t() + 1), torch.randn(4, 6), look=look)
+    assert "arg0_1 InputBuffer" in text
+    assert "Pointwise(from=[" in text
+
+
+def test_the_arguments_say_how_much_is_behind_them() -> None:
+    def look(late, args, kwargs):
+        return extent_text(args, kwargs)
+
+    _, model = chain(20)
+    text = arguments_of(model, torch.randn(4, 6), look=look)
+    assert text.endswith(" nodes, 20 kernels deep; LOWERING_HOOKS_DETAIL=graph shows them")
+    assert arguments_of(lambda late, x: late(x), torch.randn(4, 6), look=look) == ""
+    assert extent_text([1, "a"], {}) == ""
+
+
+def test_an_error_behind_many_layers_names_the_op_its_line_and_the_cause() -> None:
+    late = []
+
+    def look(op, args, kwargs):
+        late.append(op)
+        raise ArithmeticError("on purpose")
+
+    _, model = chain(60)
+    with pytest.raises(Exception, match="on purpose") as raised:
+        arguments_of(model, torch.randn(4, 6), look=look)
+    message = str(raised.value)
+    assert len(message) < 8000
+    assert message.index("on purpose") < message.index(f"target: {late[0]}")
+    assert "60 kernels deep" in message
+    assert "lowered.py" in message
+
+
+# --- stand-ins for IR, of classes that no Inductor has -------------------------------------------------------
+
+
+texts_asked_for: list[type] = []
+
+
+class Node(ir.IRNode):
+    def __init__(self, name: str | None = None, **fields: object) -> None:
+        self.name = name
+        self.__dict__.update(fields)
+
+    def __repr__(self) -> str:
+        texts_asked_for.append(type(self))
+        return type(self).__name__
+
+    __str__ = __repr__
+    __hash__ = object.__hash__  # a dataclass takes it away
+
+
+def test_ir_is_found_in_containers_closures_partials_and_layouts() -> None:
+    held = [Node(f"held{i}") for i in range(9)]
+
+    def reads(index, default=held[0]):
+        return held_by_cell
+
+    held_by_cell = held[1]
+    layout = object.__new__(type("NewLayout", (), {"__module__": "torch._inductor.ir"}))
+    layout.target = held[2]
+    node = Node(
+        "node",
+        inner_fn=reads,
+        partial=functools.partial(print, held[3], key=held[4]),
+        layout=layout,
+        lists=[(held[5], {"k": {held[6]}})],
+        method=types.MethodType(print, held[7]),
+        outputs=[held[8]],  # what it makes, not what it is made of
+    )
+    found = {n.name for n in reachable([node]).nodes}
+    assert found == {"node", *(f"held{i}" for i in range(8))}
+
+
+def test_a_cycle_is_written_once_and_marked() -> None:
+    first, second = Node("first"), Node("second")
+    first.inputs, second.inputs = [second], [first]
+    text = graph_text([first], {})
+    assert sorted(names(text)) == ["first", "second"]
+    assert text.count("(a cycle)") == 1
+    alone = Node("alone")
+    alone.inputs = [alone]
+    assert "from=[alone (a cycle)]" in graph_text([alone], {})
+
+
+def test_a_limit_keeps_the_nearest_nodes_and_is_said() -> None:
+    node = Node("n0")
+    for i in range(1, 50):
+        node = Node(f"n{i}", inputs=[node])
+    text = graph_text([node], {}, limit=10)
+    assert "more than 10 nodes" in text
+    assert "... more, farther than the nearest 10" in text
+    assert names(text)[1:] == [f"n{i}" for i in range(40, 50)]
+    assert "from=[...]" in text
+
+
+def test_thousands_of_nodes_in_a_line_do_not_recurse() -> None:
+    node = Node("n0")
+    for i in range(1, 5000):
+        node = Node(f"n{i}", inputs=[node])
+    assert len(graph_text([node], {}).splitlines()) == 5001
+
+
+class Hostile(Node):
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+    def get_size(self) -> object:
+        raise RuntimeError("no size")
+
+    get_dtype = get_device = get_size
+
+
+class Lying(Node):
+    def __getattribute__(self, name: str) -> object:
+        if name.startswith("__"):
+            return super().__getattribute__(name)
+        return "\x1b[2J\n" * 1000
+
+
+HELD = (
+    st.none()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=300)
+    | st.just("x" * 1_000_000)
+    | st.just(torch.float16)
+    | st.builds(object)
+)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> list[Node]:
+    """Nodes that hold each other at will: shared, in cycles, through containers and closures."""
+    kinds = draw(st.lists(st.sampled_from([Node, Hostile, Lying]), min_size=1, max_size=25))
+    nodes = [kind(draw(st.sampled_from([None, f"buf{i}", f"buf{i}\n"]))) for i, kind in enumerate(kinds)]
+    for node in nodes:
+        operands = draw(st.lists(st.sampled_from(nodes), max_size=4))
+        other = draw(st.lists(HELD, max_size=3))
+        how = draw(st.sampled_from(["list", "dict", "closure", "deep"]))
+        held: object = [*operands, *other]
+        if how == "dict":
+            held = dict(enumerate(held))
+        elif how == "closure":
+            held = lambda held=held: held  # noqa: E731
+        elif how == "deep":
+            for _ in range(200):
+                held = [held]
+        node.__dict__["inputs"] = held
+    return nodes
+
+
+def fingerprint(nodes: list[Node]) -> list[object]:
+    return [(id(n), {k: id(v) for k, v in object.__getattribute__(n, "__dict__").items()}) for n in nodes]
+
+
+@settings(max_examples=60, deadline=None)
+@given(graphs(), st.integers(1, 30))
+def test_whatever_the_graph_nothing_raises_nothing_changes_and_all_is_bounded(nodes, limit) -> None:
+    before = fingerprint(nodes), len(texts_asked_for)
+    args, kwargs = nodes[:3], {"more": nodes[3:]}
+    graph = reachable([args, kwargs], limit)
+    text = graph_text(args, kwargs, limit)
+    assert len({id(node) for node in graph.nodes}) == len(graph.nodes) == min(limit, len(nodes))
+    assert graph.cut is (len(nodes) > limit)
+    assert "could not be described" not in text
+    assert len(text.splitlines()) == len(graph.nodes) + 1 + graph.cut
+    assert all(len(line) <= 700 for line in text.splitlines())
+    assert "\x1b" not in text
+    assert len(operator_text("op", args, kwargs)) < 4096
+    assert "nodes" in extent_text(args, kwargs) or len(nodes) <= 3
+    assert (fingerprint(nodes), len(texts_asked_for)) == before
