@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import torch
-from lowering_hooks.compat import choose
 
 import lowering_hooks
+from lowering_hooks.compat import choose
 
 # Seconds.  Generous: it ends what would never end, and a slow machine must not fail a test.
 DEADLINE = 600

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from lowering_hooks.compat import RELEASES, release_of
 from packaging.version import Version
+
+from lowering_hooks.compat import RELEASES, release_of
 
 # Such as (2, 9).
 SERIES = Version(torch.__version__).release[:2]
