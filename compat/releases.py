@@ -55,9 +55,9 @@ RELEASES: Final[tuple[Release, ...]] = (
     Release("2.12", "2.12.1", ("3.11",), "call_function", "eager", "tag or default"),
     Release("2.11", "2.11.0", ("3.12",), "call_function", "eager", "tag or default"),
     Release("2.10", "2.10.0", ("3.11",), "call_function", "eager", "tag or default"),
-    # Untagged ops get the strides that they had in eager (needs_exact_strides became the default).
     Release("2.9", "2.9.1", ("3.11",), "call_function", "eager", "tag or default"),
-    # The tag is read by get_layout_constraint_tag, now in torch._library.utils; needs_exact_strides is new.
+    # The tag is read by get_layout_constraint_tag, now in torch._library.utils.  needs_exact_strides is new,
+    # and the default: untagged ops get the strides that they had in eager.
     Release("2.8", "2.8.0", ("3.11",), "call_function", "eager", "tag or default"),
     # The allow list is an OrderedSet.  An untagged custom op gets no constraint any more.
     Release("2.7", "2.7.1", ("3.11",), "call_function", "eager", "tag"),

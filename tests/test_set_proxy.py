@@ -43,10 +43,8 @@ def constraint(op):
 
 def untagged_constraint():
     """Return what the implicit fallback records for an op without tags."""
-    if SERIES >= (2, 9):
-        return lowering.constrain_to_fake_tensors
     if SERIES >= (2, 8):
-        return lowering.constrain_to_fx_strides
+        return lowering.constrain_to_fake_tensors
     return lowering.require_contiguous if SERIES == (2, 6) else None
 
 
