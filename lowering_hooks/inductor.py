@@ -42,16 +42,6 @@ def is_ir(value: Any) -> bool:
     return ir is not None and issubclass(kind, ir.IRNode) and not kind.__name__.endswith("Layout")
 
 
-def current_node() -> Any:
-    """Return the FX node that is being lowered in this thread; None where none is."""
-    # GraphLowering.current_node, seen in 2.0.0 to 2.15.0.
-    virtualized = sys.modules.get("torch._inductor.virtualized")
-    try:
-        return None if virtualized is None else virtualized.V.graph.current_node
-    except Exception:  # no graph is being lowered
-        return None
-
-
 def name_of(thing: Any) -> str:
     """Return the dotted name of a function, or of an object's class.
 

@@ -17,7 +17,7 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from .inductor import current_node, is_ir
+from .inductor import is_ir
 from .ir_graph import MAX_NODES, Graph, reachable, unboxed
 
 # Bounds of one text, far above what an op with two dozen arguments needs.  An error message may hold the text
@@ -79,7 +79,7 @@ def operator_text(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -
 
 
 def _operator_text(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    lines = [_clip(f"{_INDENT}target: {_safe_str(target)}{_called_at(target)}")]
+    lines = [_clip(f"{_INDENT}target: {_safe_str(target)}")]
     room = MAX_CHARACTERS - len(lines[0])
     entries = [_Entry(f"args[{i}]", arg, 0) for i, arg in enumerate(args)]
     entries += [_Entry(f"kwargs[{_atom(name)}]", arg, 0) for name, arg in dict(kwargs).items()]
@@ -301,15 +301,6 @@ def extent_text(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         return f"{_INDENT}behind them {_extent(graph)}; LOWERING_HOOKS_DETAIL=graph shows them"
     except Exception:
         return ""
-
-
-def _called_at(target: Any) -> str:
-    """Say where the model calls ``target``, where that is what is being lowered."""
-    node = current_node()
-    if _field(node, "target") is not target:
-        return ""
-    source = _source_in(_field(node, "meta"))
-    return f", called at {source}" if source else ""
 
 
 def _source(node: Any) -> str | None:

@@ -87,7 +87,7 @@ def test_the_arguments_say_how_much_is_behind_them() -> None:
     assert extent_text([1, "a"], {}) == ""
 
 
-def test_an_error_behind_many_layers_names_the_op_its_line_and_the_cause() -> None:
+def test_an_error_behind_many_layers_names_the_op_and_the_cause() -> None:
     late = []
 
     def look(op, args, kwargs):
@@ -101,7 +101,6 @@ def test_an_error_behind_many_layers_names_the_op_its_line_and_the_cause() -> No
     assert len(message) < 8000
     assert message.index("on purpose") < message.index(f"target: {late[0]}")
     assert "60 kernels deep" in message
-    assert "lowered.py" in message
 
 
 # --- stand-ins for IR, of classes that no Inductor has -------------------------------------------------------
