@@ -16,6 +16,7 @@ logging.getLogger("lowering_hooks").setLevel(logging.INFO)
 
 def compile_one(name="op", namespace="vllm"):
     import torch
+    import torch._dynamo  # which 2.0 does not import by itself
     from torch.library import Library
     library = libraries.get(namespace) or libraries.setdefault(namespace, Library(namespace, "DEF"))
     library.define(f"{name}(Tensor x) -> Tensor")
