@@ -141,62 +141,50 @@ class CallFunctionHook:
             # for its text long after call_function returned.  (An `allowing` block may have ended by then.)
             if not hook._live:
                 return original(target, args, kwargs)
-            allowed = _in_allowed_op.get() or hook._allows(target)
+            in_call = _in_allowed_op.get()
+            if not in_call and not hook._allows(target):
+                start = time.perf_counter()
+                text = original(target, args, kwargs)
+                hook._hint(target, time.perf_counter() - start)
+                return text
             # The three errors ask in their __init__, on all of 2.0 to 2.15; call_function asks for the log.
             in_error = sys._getframe(1).f_code.co_name == "__init__"
             asked = (id(target), id(args), id(kwargs), in_error)
             last = _last_text.get()
-            if allowed and last is not None and last[0] == asked:
+            if last is not None and last[0] == asked:
                 return last[1]
+            shown = in_error or hook._is_logged()
             start = time.perf_counter()
-            text = (
-                hook._text(original, target, args, kwargs, in_error)
-                if allowed
-                else original(target, args, kwargs)
-            )
-            seconds = time.perf_counter() - start
-            if allowed:
-                if _in_allowed_op.get():  # what was asked for lives until call_function returns
-                    _last_text.set((asked, text))
-                hook._note_text(target, seconds, in_error)
-            elif seconds > _HINT_FLOOR:
-                hook._hint(target, seconds)
+            if hook._detail == "full" and shown and not in_error:
+                text = original(target, args, kwargs)
+            else:
+                text = hook._bounded(target, args, kwargs, shown, in_error)
+            hook._records.described(str(target), time.perf_counter() - start, shown)
+            if in_call:  # what was asked for lives until call_function returns
+                _last_text.set((asked, text))
             return text
 
         setattr(operator_str, _MARK, (operator_str, static))
         return operator_str
 
-    def _text(
-        self,
-        original: Callable[..., str],
-        target: Any,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        in_error: bool,
+    def _bounded(
+        self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], shown: bool, in_error: bool
     ) -> str:
-        shown = self._is_shown()
-        if in_error:
-            parts = [operator_text(target, args, kwargs), extent_text(args, kwargs)]
-        elif self._detail == "full" and shown:
-            return original(target, args, kwargs)
-        elif not shown:  # up to 2.12 the text is built all the same
-            return operator_text(target, args, kwargs)
-        elif self._detail == "graph":
-            parts = [operator_text(target, args, kwargs), graph_text(args, kwargs)]
-        else:
-            parts = [operator_text(target, args, kwargs), extent_text(args, kwargs)]
-        return "\n".join(filter(None, parts))
+        text = operator_text(target, args, kwargs)
+        if not shown:  # up to 2.12 the text is built all the same
+            return text
+        behind = graph_text if self._detail == "graph" and not in_error else extent_text
+        return "\n".join(filter(None, (text, behind(args, kwargs))))
 
-    def _is_shown(self) -> bool:
+    def _is_logged(self) -> bool:
         """Whether the log line is wanted by anyone."""
         inductor_log = getattr(self._inductor.graph, "log", None)  # seen in 2.0.0 to 2.15.0
         return inductor_log is None or bool(inductor_log.isEnabledFor(logging.INFO))
 
-    def _note_text(self, target: Any, seconds: float, in_error: bool) -> None:
-        self._records.described(str(target), seconds, shown=in_error or self._is_shown())
-
     def _hint(self, target: Any, seconds: float) -> None:
         """Say once for each namespace that allowing it would have saved the time."""
+        if seconds <= _HINT_FLOOR:
+            return
         try:
             namespace = target.namespace
             before = self._spent.get(namespace, 0.0)

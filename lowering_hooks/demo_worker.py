@@ -148,6 +148,15 @@ def capture_code(codecache: Any, code: list[str]) -> None:
     setattr(cache, name, staticmethod(recording))
 
 
+def write_scalar_code() -> None:
+    """Spare the process finding out what vector instructions there are, which takes seconds."""
+    from torch._inductor import config
+
+    # TORCHINDUCTOR_VEC_ISA_OK says the same from 2.7 on; 2.0 has neither.
+    if hasattr(config.cpp, "vec_isa_ok"):
+        config.cpp.vec_isa_ok = False
+
+
 def log_to(handler: logging.Handler, level: int) -> None:
     """Let ``handler`` alone have what Inductor logs at ``level`` or above."""
     import torch._dynamo.logging as dynamo_logging
@@ -176,6 +185,7 @@ def main() -> None:
     import torch._inductor.compile_fx
     from torch._inductor import codecache, graph, lowering
 
+    write_scalar_code()
     handler = TextSize()
     log_to(handler, logging.INFO if spec["info"] else logging.WARNING)
 

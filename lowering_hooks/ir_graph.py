@@ -23,10 +23,10 @@ _MAX_HELD: Final = 100_000
 # What a node makes, not what it is made of; both lead back to the node (seen from 2.5 on).
 _RESULTS: Final = frozenset({"outputs", "mutation_outputs"})
 # Say nothing of their own; seen in 2.0.0 to 2.15.0.
-_BOXES: Final = frozenset({"TensorBox", "StorageBox"})
+BOXES: Final = frozenset({"TensorBox", "StorageBox"})
 # Boxes around a node: a TensorBox around a StorageBox, and few more in any case.
 _MAX_BOXES: Final = 32
-_CONTAINERS: Final = (dict, list, tuple, set, frozenset)
+CONTAINERS: Final = (dict, list, tuple, set, frozenset)
 
 
 class Graph(NamedTuple):
@@ -98,7 +98,7 @@ def _producers_first(roots: list[Any], operands: dict[int, list[Any]]) -> list[A
 def unboxed(node: Any) -> Any:
     """Return what is in the boxes around ``node``."""
     for _ in range(_MAX_BOXES):
-        if type(node).__name__ not in _BOXES:
+        if type(node).__name__ not in BOXES:
             break
         data = held(node, "data")
         if not is_ir(data):
@@ -109,7 +109,8 @@ def unboxed(node: Any) -> Any:
 
 def held(node: Any, name: str) -> Any:
     """Return the value of a field as it is stored; None where there is no such field."""
-    return _fields(node).get(name)
+    stored = _stored(node)
+    return stored[name] if name in stored else _fields(node).get(name)
 
 
 def _operands(node: Any) -> list[Any]:
@@ -137,12 +138,9 @@ def _ir_in(values: list[Any]) -> list[Any]:
 def _parts(value: Any) -> list[Any]:
     """Return what an object that is no IR node may hold IR in."""
     kind = type(value)
-    if issubclass(kind, _CONTAINERS):
-        # By the builtin class, since a subclass may have changed what its methods do.
-        if issubclass(kind, dict):
-            return list(dict.values(value))
-        builtin: Any = next(known for known in _CONTAINERS[1:] if issubclass(kind, known))
-        return list(builtin.__iter__(value))
+    if issubclass(kind, CONTAINERS):
+        builtin = builtin_of(value)
+        return list(dict.values(value) if builtin is dict else builtin.__iter__(value))
     if kind is types.FunctionType:
         # A Pointwise holds its operands in the closure of its inner_fn.
         return [*_cells(value), *(value.__defaults__ or ())]
@@ -155,6 +153,11 @@ def _parts(value: Any) -> list[Any]:
     return []
 
 
+def builtin_of(container: Any) -> Any:
+    """Return the builtin class of a container, whose methods a subclass cannot have changed."""
+    return next(kind for kind in CONTAINERS if issubclass(type(container), kind))
+
+
 def _cells(function: types.FunctionType) -> list[Any]:
     contents = []
     for cell in function.__closure__ or ():
@@ -165,12 +168,16 @@ def _cells(function: types.FunctionType) -> list[Any]:
     return contents
 
 
-def _fields(value: Any) -> dict[str, Any]:
+def _stored(value: Any) -> dict[str, Any]:
     try:
-        stored = object.__getattribute__(value, "__dict__")
+        stored: dict[str, Any] = object.__getattribute__(value, "__dict__")
     except AttributeError:  # __slots__
-        stored = {}
-    fields = dict(stored)
+        return {}
+    return stored
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    fields = dict(_stored(value))
     for kind in type.__getattribute__(type(value), "__mro__"):
         for name, slot in vars(kind).items():
             if type(slot) is types.MemberDescriptorType and name not in fields:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Container, Iterator, MutableSet
 from typing import Any, Final
 
 from . import namespaces
-from .compat import release_of, set_proxy_problems
+from .compat import LayoutConstraint, release_of, set_proxy_problems
 from .inductor import Inductor, name_of
 from .namespaces import Namespaces
 from .records import Records
@@ -300,8 +300,7 @@ def _layout_rule(lowering: Any) -> _Rule | None:
     if tag_of is not None and constraint_of is not None:
         return lambda op: constraint_of(tag_of(op, with_default=True))
 
-    release = release_of(str(sys.modules["torch"].__version__))
-    kind = None if release is None else release.layout_constraint
+    kind = _decided_by()
     if kind == "none":
         return lambda op: None
     if kind == "on arguments":
@@ -311,6 +310,12 @@ def _layout_rule(lowering: Any) -> _Rule | None:
     if kind == "tag or contiguous":
         return lambda op: _constraint_by_tag(lowering, op, lowering.require_contiguous)
     return None
+
+
+def _decided_by() -> LayoutConstraint | None:
+    """Return what the table says of the loaded PyTorch."""
+    release = release_of(str(sys.modules["torch"].__version__))
+    return None if release is None else release.layout_constraint
 
 
 def _constraint_by_tag(lowering: Any, op: Any, default: Any) -> Any:
@@ -342,14 +347,12 @@ def _record_layout_constraints(lowering: Any, ops: list[Any]) -> bool:
 
 def _caveat(lowering: Any) -> str:
     """Say what the strategy cannot do on this PyTorch; empty where there is nothing to say."""
-    constraint_of = _layout_rule(lowering)
-    if constraint_of is None:
+    if _layout_rule(lowering) is None:
         return (
             "this PyTorch has no known way to record a layout constraint beforehand, so the kernels of "
             "allowed ops may be handed other strides than without lowering-hooks"
         )
-    release = release_of(str(sys.modules["torch"].__version__))
-    if release is not None and release.layout_constraint == "on arguments":
+    if _decided_by() == "on arguments":
         return (
             "on this PyTorch the strides of ops tagged needs_fixed_stride_order can only be kept by "
             "Inductor's own, possibly slow, way, which they take"

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from .inductor import is_ir
-from .ir_graph import MAX_NODES, Graph, reachable, unboxed
+from .ir_graph import BOXES, CONTAINERS, MAX_NODES, Graph, builtin_of, reachable, unboxed
 
 # Bounds of one text, far above what an op with two dozen arguments needs.  An error message may hold the text
 # twice (LoweringException with a stack trace), so the whole stays below 4 KB.
@@ -54,7 +54,6 @@ _ATOMS: Final = (
     types.CodeType,
     types.GeneratorType,
 )
-_CONTAINERS: Final = (dict, list, tuple, set, frozenset)
 
 
 class _Entry(NamedTuple):
@@ -118,15 +117,12 @@ def _describe(entry: _Entry) -> tuple[str, list[_Entry]]:
 
 
 def _is_container(value: Any) -> bool:
-    return issubclass(type(value), _CONTAINERS)
+    return issubclass(type(value), CONTAINERS)
 
 
 def _items(value: Any) -> tuple[list[tuple[str, Any]], int]:
-    """Return the first elements of a container, labelled, and how many there are.
-
-    Asks the builtin class, since a subclass may have changed what its methods do.
-    """
-    builtin: Any = next(kind for kind in _CONTAINERS if issubclass(type(value), kind))
+    """Return the first elements of a container, labelled, and how many there are."""
+    builtin = builtin_of(value)
     pairs = dict.items(value) if builtin is dict else enumerate(builtin.__iter__(value))
     first = itertools.islice(pairs, MAX_ELEMENTS)
     return [(f"[{_atom(key)}]", element) for key, element in first], builtin.__len__(value)
@@ -208,7 +204,7 @@ def _ir(node: Any) -> str:
     """
     chain = _boxes_and_views(node)
     # TensorBox and StorageBox say nothing; a view changes sizes and strides; the last one is the data.
-    nodes = [n for n in chain if type(n).__name__ not in ("TensorBox", "StorageBox")] or chain
+    nodes = [n for n in chain if type(n).__name__ not in BOXES] or chain
     outer, inner = nodes[0], nodes[-1]
     name = _field(inner, "name")
     head = " of ".join(type(n).__name__ for n in nodes[:2] + nodes[2:][-1:])

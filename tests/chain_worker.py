@@ -20,7 +20,6 @@ warnings.simplefilter("ignore")
 import torch
 import torch._inductor.compile_fx
 from torch._inductor import codecache
-from torch._inductor import config as inductor_config
 
 demo = runpy.run_path(str(Path(sys.argv[3]) / "demo_worker.py"))
 
@@ -40,9 +39,7 @@ def chain(ops: Any, layers: int) -> Any:
 
 
 def main(mode: str, layers: int) -> None:
-    # Scalar C++, on the releases before the environment variable (2.7) too.
-    if hasattr(inductor_config.cpp, "vec_isa_ok"):
-        inductor_config.cpp.vec_isa_ok = False
+    demo["write_scalar_code"]()
     if mode == "hooked":
         import lowering_hooks
 

@@ -29,6 +29,8 @@ from torch.library import Library
 demo = runpy.run_path(str(Path(sys.argv[3]) / "demo_worker.py"))
 
 NAMESPACE = "fidelity"
+# The demo's ops and its plain set proxy serve here too; only the namespace must be ours.
+demo["define_ops"].__globals__["NAMESPACE"] = NAMESPACE
 library = Library(NAMESPACE, "DEF")
 strides: list[Any] = []
 code: list[str] = []
@@ -117,8 +119,6 @@ def stride_case(feed: str) -> None:
 
 
 def demo_case() -> None:
-    # The demo's kernel reads rows whatever the strides; only the namespace must be ours.
-    demo["define_ops"].__globals__["NAMESPACE"] = NAMESPACE
     ops = demo["define_ops"](library, "demo", strides)
     compiled(demo["decoder"](ops, 3, False), demo["tensors"]())
 
@@ -346,21 +346,11 @@ class Texts(logging.Handler):
             self.texts.append(message)
 
 
-class PlainSet:
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-
-    def __contains__(self, name: str) -> bool:
-        return name.startswith(f"{NAMESPACE}::") or name in self.inner
-
-
 def main(mode: str, output: str) -> None:
-    # Scalar C++, on the releases before the environment variable (2.7) too.
-    if hasattr(inductor_config.cpp, "vec_isa_ok"):
-        inductor_config.cpp.vec_isa_ok = False
+    demo["write_scalar_code"]()
     handler = Texts()
     if mode == "plain":
-        graph.FALLBACK_ALLOW_LIST = lowering.FALLBACK_ALLOW_LIST = PlainSet(lowering.FALLBACK_ALLOW_LIST)
+        demo["install_plain_set_proxy"](graph, lowering)
     elif mode != "stock":
         import lowering_hooks
 

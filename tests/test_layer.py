@@ -37,6 +37,17 @@ def infos():
     return [message for level, message in records if level == "INFO"]
 """
 
+# No package metadata tells of torch: it is not installed, or a source tree.
+NO_TORCH_METADATA = """
+import importlib.metadata
+original = importlib.metadata.version
+def version(name):
+    if name == "torch":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return original(name)
+importlib.metadata.version = version
+"""
+
 # A vendor's build whose text is no static method: the call_function contract is broken, a compile works.
 BREAK_OPERATOR_STR = """
 import torch._inductor.graph
@@ -65,21 +76,16 @@ def test_it_prints_nothing(run) -> None:
 
 def test_without_torch_it_imports_and_says_so(run, tmp_path) -> None:
     done = run(
-        """
-        import importlib.metadata, sys
-        original = importlib.metadata.version
-        def version(name):
-            if name == "torch":
-                raise importlib.metadata.PackageNotFoundError(name)
-            return original(name)
-        importlib.metadata.version = version
-        sys.modules["torch"] = None  # import torch raises ModuleNotFoundError
-        import lowering_hooks
-        status = lowering_hooks.status()
-        assert status.torch_version is None
-        assert status.state == "inactive"
-        print(status)
-        """
+        NO_TORCH_METADATA
+        + """
+import sys
+sys.modules["torch"] = None  # import torch raises ModuleNotFoundError
+import lowering_hooks
+status = lowering_hooks.status()
+assert status.torch_version is None
+assert status.state == "inactive"
+print(status)
+"""
     )
     assert "PyTorch is not installed" in done.stdout
 
@@ -467,15 +473,8 @@ assert [op.fallbacks for op in lowering_hooks.report().ops] == [1]
 
 def test_a_torch_without_metadata_is_waited_for(run) -> None:
     run(
-        COMPILE
+        NO_TORCH_METADATA
         + """
-import importlib.metadata
-original = importlib.metadata.version
-def version(name):
-    if name == "torch":
-        raise importlib.metadata.PackageNotFoundError(name)
-    return original(name)
-importlib.metadata.version = version
 import lowering_hooks
 status = lowering_hooks.status()
 assert (status.state, status.torch_version) == ("pending", None), status
