@@ -60,6 +60,9 @@ def install_torch(session: nox.Session, requirement: str, *others: str, checkout
 
 
 def run_tests(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
+    # Where the environment forbids bytecode files, each of the tests' processes would compile Inductor's
+    # source anew, which takes longer than what it tests.
+    env = {"PYTHONDONTWRITEBYTECODE": ""} | (env or {})
     # loadfile: the tests of one file share the compiles of a session fixture.
     session.run("pytest", "-n", "2", "--dist", "loadfile", *arguments, env=env)
 
@@ -195,7 +198,7 @@ def demo(session: nox.Session) -> None:
     """Run the demo on the newest series whose log text is eager, where stock hangs whatever is logged."""
     release = next(row.verified_with for row in RELEASES if row.log_text == "eager")
     install_torch(session, f"torch=={release}")
-    session.run("lowering-hooks", "demo", *session.posargs)
+    session.run("lowering-hooks", "demo", *session.posargs, env={"PYTHONDONTWRITEBYTECODE": ""})
 
 
 @nox.session
