@@ -18,16 +18,19 @@ from typing import Any, Final
 
 from .compat import call_function_problems, wrapped_functions
 from .inductor import GRAPH, Inductor, loaded, name_of
+from .ir_graph import tree_characters
 from .namespaces import Namespaces
 from .records import Records
 from .settings import Detail
-from .text import extent_text, graph_text, operator_text
+from .site import Site, site_of
+from .text import extent_text, graph_text, operator_text, site_text
 
 log = logging.getLogger("lowering_hooks")
 
-# Whether the innermost running call_function lowers an op of an allowed namespace.  A context variable, since
-# several threads may compile at once, and a lowering may lower a subgraph with ops of other namespaces.
-_in_allowed_op: ContextVar[bool] = ContextVar("lowering_hooks_in_allowed_op", default=False)
+# The GraphLowering whose call_function, the innermost running one, lowers an op of an allowed namespace; else
+# None.  A context variable, since several threads may compile at once, and a lowering may lower a subgraph
+# with ops of other namespaces.
+_lowering_allowed_op: ContextVar[Any] = ContextVar("lowering_hooks_lowering_allowed_op", default=None)
 
 # The text that the innermost running call_function was last given, under what it was asked for: on 2.13 and
 # later every log handler asks anew.
@@ -116,17 +119,17 @@ class CallFunctionHook:
         @functools.wraps(original)
         def call_function(self: Any, target: Any, args: Any, kwargs: Any) -> Any:
             allowed = hook._live and isinstance(target, overload) and allows(target.namespace)
-            if not allowed and not _in_allowed_op.get():
+            if not allowed and _lowering_allowed_op.get() is None:
                 return run(self, target, args, kwargs)
             first_met = allowed and target not in lowerings
-            token = _in_allowed_op.set(allowed)
+            token = _lowering_allowed_op.set(self if allowed else None)
             try:
                 return run(self, target, args, kwargs)
             finally:
-                _in_allowed_op.reset(token)
+                _lowering_allowed_op.reset(token)
                 _last_text.set(None)
                 if first_met:
-                    hook._note_fallback(target)
+                    hook._note_fallback(target, site_of(self))
 
         setattr(call_function, _MARK, (call_function, original))
         return call_function
@@ -141,8 +144,8 @@ class CallFunctionHook:
             # for its text long after call_function returned.  (An `allowing` block may have ended by then.)
             if not hook._live:
                 return original(target, args, kwargs)
-            in_call = _in_allowed_op.get()
-            if not in_call and not hook._allows(target):
+            lowering = _lowering_allowed_op.get()
+            if lowering is None and not hook._allows(target):
                 start = time.perf_counter()
                 text = original(target, args, kwargs)
                 hook._hint(target, time.perf_counter() - start)
@@ -154,13 +157,17 @@ class CallFunctionHook:
             if last is not None and last[0] == asked:
                 return last[1]
             shown = in_error or hook._is_logged()
+            site = site_of(lowering)
             start = time.perf_counter()
             if hook._detail == "full" and shown and not in_error:
                 text = original(target, args, kwargs)
+                characters = len(text)
             else:
-                text = hook._bounded(target, args, kwargs, shown, in_error)
-            hook._records.described(str(target), time.perf_counter() - start, shown)
-            if in_call:  # what was asked for lives until call_function returns
+                text = hook._bounded(target, args, kwargs, site, shown, in_error)
+                characters = tree_characters([args, kwargs])
+            seconds = time.perf_counter() - start
+            hook._records.described(str(target), site, seconds, shown, characters)
+            if lowering is not None:  # what was asked for lives until call_function returns
                 _last_text.set((asked, text))
             return text
 
@@ -168,13 +175,19 @@ class CallFunctionHook:
         return operator_str
 
     def _bounded(
-        self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], shown: bool, in_error: bool
+        self,
+        target: Any,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        site: Site,
+        shown: bool,
+        in_error: bool,
     ) -> str:
         text = operator_text(target, args, kwargs)
         if not shown:  # up to 2.12 the text is built all the same
             return text
         behind = graph_text if self._detail == "graph" and not in_error else extent_text
-        return "\n".join(filter(None, (text, behind(args, kwargs))))
+        return "\n".join(filter(None, (text, site_text(site), behind(args, kwargs))))
 
     def _is_logged(self) -> bool:
         """Whether the log line is wanted by anyone."""
@@ -202,11 +215,11 @@ class CallFunctionHook:
         except Exception:  # no op that has a namespace
             log.debug("no hint for %s", type(target), exc_info=True)
 
-    def _note_fallback(self, target: Any) -> None:
+    def _note_fallback(self, target: Any, site: Site) -> None:
         try:
             allow_list = self._inductor.graph.FALLBACK_ALLOW_LIST
             if target in self._lowerings and target.name().split(".")[0] not in allow_list:
-                self._records.fell_back(str(target))
+                self._records.fell_back(str(target), site)
         except Exception:
             # The allow list may be anybody's object.  A count is not worth a failed compile.
             log.debug("could not count the fallback of %s", target, exc_info=True)

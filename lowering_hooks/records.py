@@ -6,6 +6,9 @@ import threading
 from dataclasses import dataclass, replace
 from typing import Final
 
+from .ir_graph import ENDLESS
+from .site import NOWHERE, Site
+
 _YES: Final = {True: "yes", False: "no"}
 
 
@@ -16,18 +19,26 @@ class OpReport:
     Attributes:
         op: The overload, such as ``"vllm.all_reduce.default"``; under ``set_proxy``, which is not told the
             overload, the op's name, such as ``"vllm::all_reduce"``.
+        graph: Inductor's number for the graph where it was first met, such as ``"0"`` or ``"1 (backward)"``;
+            empty where it is not known, as under ``set_proxy``.
+        node: The name of the FX node where it was first met; empty where it is not known.
         fallbacks: How many times a fallback was made for it.  Inductor keeps a fallback for the life of
             the process, so this is 1 unless something forgot it.
         texts: How many times it was described, for the log or for an error.
         seconds: The time all these texts took.
         shown: Whether one of them was in an error, or in a log line that INFO let through.
+        stock_characters: How many characters Inductor's own texts in the place of these would have had, at
+            least; ``10**300`` for more than that, and for a cyclic IR, whose text would not end.
     """
 
     op: str
+    graph: str
+    node: str
     fallbacks: int
     texts: int
     seconds: float
     shown: bool
+    stock_characters: int
 
 
 @dataclass(frozen=True)
@@ -48,13 +59,38 @@ class Report:
     def __str__(self) -> str:
         if not self.ops:
             return "no op of an allowed namespace fell back implicitly"
-        width = max(len(op.op) for op in self.ops)
-        rows = [f"{'op':{width}}  fallbacks  texts  seconds in texts  shown"]
-        rows += [
-            f"{o.op:{width}}  {o.fallbacks:9}  {o.texts:5}  {o.seconds:16.6f}  {_YES[o.shown]}"
-            for o in self.ops
-        ]
-        return "\n".join(rows)
+        head = ("op", "first met in", "fallbacks", "texts", "seconds in texts", "shown", "in stock, at least")
+        rows = [head, *(_row(op) for op in self.ops)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(
+                cell.ljust(width) if i < 2 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        )
+
+
+def _row(op: OpReport) -> tuple[str, ...]:
+    place = " of graph ".join(filter(None, (op.node, op.graph))) or "-"
+    return (
+        op.op,
+        place,
+        str(op.fallbacks),
+        str(op.texts),
+        f"{op.seconds:.6f}",
+        _YES[op.shown],
+        in_words(op.stock_characters),
+    )
+
+
+def in_words(characters: int) -> str:
+    """Write a number of characters that is a lower bound."""
+    if not characters:
+        return "-"
+    if characters >= ENDLESS:
+        return "endless"
+    return f"{characters:,} characters" if characters < 1_000_000 else f"{characters:.1e} characters"
 
 
 class Records:
@@ -64,16 +100,20 @@ class Records:
         self._lock = threading.Lock()
         self._ops: dict[str, OpReport] = {}
 
-    def fell_back(self, op: str) -> None:
+    def fell_back(self, op: str, site: Site = NOWHERE) -> None:
         with self._lock:
-            old = self._entry(op)
+            old = self._entry(op, site)
             self._ops[op] = replace(old, fallbacks=old.fallbacks + 1)
 
-    def described(self, op: str, seconds: float, shown: bool) -> None:
+    def described(self, op: str, site: Site, seconds: float, shown: bool, stock_characters: int) -> None:
         with self._lock:
-            old = self._entry(op)
+            old = self._entry(op, site)
             self._ops[op] = replace(
-                old, texts=old.texts + 1, seconds=old.seconds + seconds, shown=old.shown or shown
+                old,
+                texts=old.texts + 1,
+                seconds=old.seconds + seconds,
+                shown=old.shown or shown,
+                stock_characters=min(old.stock_characters + stock_characters, ENDLESS),
             )
 
     def report(self) -> Report:
@@ -84,5 +124,10 @@ class Records:
         with self._lock:
             self._ops.clear()
 
-    def _entry(self, op: str) -> OpReport:
-        return self._ops.get(op) or OpReport(op, 0, 0, 0.0, False)
+    def forget(self) -> None:
+        """Begin anew, in a forked process: the counts are its parent's, the lock may be held for ever."""
+        self._lock = threading.Lock()
+        self._ops = {}
+
+    def _entry(self, op: str, site: Site) -> OpReport:
+        return self._ops.get(op) or OpReport(op, site.graph, site.node, 0, 0, 0.0, False, 0)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
-import re
 import sys
 import types
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from .inductor import is_ir
 from .ir_graph import BOXES, CONTAINERS, MAX_NODES, Graph, builtin_of, reachable, unboxed
+from .site import Site, source_of
 
 # Bounds of one text, far above what an op with two dozen arguments needs.  An error message may hold the text
 # twice (LoweringException with a stack trace), so the whole stays below 4 KB.
@@ -284,7 +284,8 @@ def _node(node: Any, graph: Graph, names: Mapping[int, str], written: set[int]) 
 
 def _extent(graph: Graph) -> str:
     more = "more than " if graph.cut else ""
-    return f"{more}{len(graph.nodes)} nodes, {graph.depth()} kernels deep"
+    depth = graph.depth()
+    return f"{more}{len(graph.nodes)} nodes, {depth} kernel{'s' if depth != 1 else ''} deep"
 
 
 def extent_text(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
@@ -299,22 +300,23 @@ def extent_text(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         return ""
 
 
+def site_text(site: Site) -> str:
+    """Say in one line where the op stands in the model; empty where nothing is known."""
+    parts = [
+        site.node and f"node: {_one_line(site.node, _MAX_NAME)}",
+        site.graph and f"of graph {_one_line(site.graph, _MAX_NAME)}",
+        site.source and f"at {_one_line(site.source)}",
+    ]
+    return _INDENT + " ".join(filter(None, parts)) if site.node else ""
+
+
 def _source(node: Any) -> str | None:
     """Return the line of the model that made an IR node, as far as Inductor recorded it."""
     origins = _field(node, "origins")
     candidates = [_field(node, "origin_node")]
     with contextlib.suppress(Exception):  # no collection
         candidates += itertools.islice(origins, MAX_ORIGINS)
-    return next(filter(None, (_source_in(_field(origin, "meta")) for origin in candidates)), None)
-
-
-def _source_in(meta: Any) -> str | None:
-    """Return ``file:line`` of the innermost frame of an FX node's ``stack_trace``."""
-    trace = meta.get("stack_trace") if issubclass(type(meta), dict) else None
-    if not isinstance(trace, str):
-        return None
-    frames = re.findall(r'File "([^"\n]+)", line (\d+)', trace[-MAX_CHARACTERS:])
-    return _one_line(":".join(frames[-1])) if frames else None
+    return next((_one_line(line) for line in map(source_of, candidates) if line), None)
 
 
 def _boxes_and_views(node: Any) -> list[Any]:

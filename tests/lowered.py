@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import pytest
 import torch
 import torch._inductor.ir
 import torch._inductor.lowering as lowering
@@ -39,8 +38,11 @@ def arguments_of(model, *inputs, schema="(Tensor x) -> Tensor", look, dynamic=Fa
     lowering.register_lowering(late, type_promotion_kind=None)(lower)
     torch._dynamo.reset()
     compiled = torch.compile(lambda *xs: model(late, *xs), fullgraph=True, dynamic=dynamic)
-    with pytest.raises(Exception, match="Looked"):
+    try:
         compiled(*inputs)
+    except Exception as error:
+        if Looked.__name__ not in str(error):
+            raise
     if SERIES == (2, 0):  # which keeps the origin nodes of a failed compile for all that follow
         torch._inductor.ir.IRNode._current_origins = set()
     (found,) = seen

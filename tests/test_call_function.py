@@ -12,7 +12,7 @@ import types
 import pytest
 
 from lowering_hooks import call_function
-from lowering_hooks.call_function import CallFunctionHook, _in_allowed_op
+from lowering_hooks.call_function import CallFunctionHook, _lowering_allowed_op
 from lowering_hooks.inductor import GRAPH, Inductor, name_of
 from lowering_hooks.namespaces import Namespaces
 from lowering_hooks.records import Records
@@ -74,7 +74,7 @@ class Stand:
     def texts(self, target, *inner):
         graph = self.graph_class()
         assert graph.call_function(target, inner, {}) is target
-        assert _in_allowed_op.get() is False
+        assert _lowering_allowed_op.get() is None
         return graph.texts
 
 
@@ -125,7 +125,7 @@ def test_an_exception_passes_and_leaves_no_mark(stand) -> None:
     for name in ("lib::op", "other::op"):
         with pytest.raises(ArithmeticError, match="inside"):
             stand.graph_class().call_function(Overload(name), (fail,), {})
-        assert _in_allowed_op.get() is False
+        assert _lowering_allowed_op.get() is None
 
 
 def test_threads_do_not_see_each_others_mark(stand) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import re
 import types
 
 import pytest
@@ -11,9 +13,10 @@ import torch._inductor.ir as ir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lowered import arguments_of, chain
+from torch._inductor.exc import OperatorIssue
 
 import lowering_hooks
-from lowering_hooks.ir_graph import reachable
+from lowering_hooks.ir_graph import ENDLESS, reachable, tree_characters
 from lowering_hooks.text import extent_text, graph_text, operator_text
 
 
@@ -101,6 +104,44 @@ def test_an_error_behind_many_layers_names_the_op_and_the_cause() -> None:
     assert len(message) < 8000
     assert message.index("on purpose") < message.index(f"target: {late[0]}")
     assert "60 kernels deep" in message
+    at = re.search(r"^  node: \S+ of graph \d+ at (.+):\d+$", message, re.MULTILINE)
+    assert at is not None
+    assert at[1].endswith("lowered.py")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        chain(1)[1],
+        chain(6)[1],
+        lambda late, x: late(x),
+        lambda late, x: late(torch.sin(x).t() + 1),
+        lambda late, x: late(torch.cat([x, x.sin()]).t()),
+        lambda late, x: late(torch.softmax(x, 0).view(-1)),
+        lambda late, x: late(x[1:]),
+        lambda late, x: late(x @ x.t()),
+    ],
+)
+def test_what_stock_would_have_written_at_least_is_no_more_than_that(model) -> None:
+    def look(late, args, kwargs):
+        stock = inspect.unwrap(OperatorIssue.operator_str)
+        return tree_characters([args, kwargs]), len(stock(late, args, kwargs))
+
+    at_least, written = arguments_of(model, torch.randn(4, 6), look=look)
+    assert 0 < at_least <= written
+
+
+def test_what_stock_would_have_written_is_counted_without_writing_it() -> None:
+    def look(late, args, kwargs):
+        return tree_characters([args, kwargs])
+
+    ten, eleven, sixty = (arguments_of(chain(n)[1], torch.randn(4, 6), look=look) for n in (10, 11, 60))
+    assert 1.9 < eleven / ten < 2.1
+    assert sixty > 2**50 * ten * 0.9
+    alone = Node("alone")
+    alone.inputs = [alone]
+    assert tree_characters([alone]) == ENDLESS
+    assert tree_characters([1, "a", None]) == 0
 
 
 # --- stand-ins for IR, of classes that no Inductor has -------------------------------------------------------

@@ -1,0 +1,65 @@
+"""Where in a model an op is lowered, as far as Inductor recorded it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any, Final, NamedTuple
+
+# Of a stack trace, from its end: the innermost frame is wanted.
+_MAX_TRACE: Final = 4000
+
+
+class Site(NamedTuple):
+    """A node of a model; each field is empty where nothing is known.
+
+    Attributes:
+        graph: Inductor's number for the graph, and what else sets it apart, such as ``"3 (backward)"``.
+        node: The name of the FX node.
+        source: ``file:line`` of the model.
+    """
+
+    graph: str = ""
+    node: str = ""
+    source: str = ""
+
+
+NOWHERE: Final = Site()
+
+
+def site_of(lowering: Any) -> Site:
+    """Return where the ``GraphLowering`` that runs now has got to; all empty for None.  Never raises."""
+    if lowering is None:
+        return NOWHERE
+    try:
+        node = getattr(lowering, "current_node", None) or _last_origin(lowering)  # 2.0 has no current_node
+        return Site(_graph(lowering), str(getattr(node, "name", "")), source_of(node) or "")
+    except Exception:
+        return NOWHERE
+
+
+def source_of(node: Any) -> str | None:
+    """Return ``file:line`` of the innermost frame of an FX node's ``stack_trace``; None where it has none."""
+    meta = getattr(node, "meta", None)
+    trace = meta.get("stack_trace") if isinstance(meta, dict) else None
+    if not isinstance(trace, str):
+        return None
+    frames = re.findall(r'File "([^"\n]+)", line (\d+)', trace[-_MAX_TRACE:])
+    return ":".join(frames[-1]) if frames else None
+
+
+def _graph(lowering: Any) -> str:
+    # As seen in 2.0.0 to 2.15.0: graph_id on all; is_backward since 2.7; name, of a subgraph, on all.
+    number, name = getattr(lowering, "graph_id", None), getattr(lowering, "name", None)
+    parts = [] if number is None else [str(number)]
+    if name not in (None, "", "GraphLowering"):
+        parts.append(str(name))
+    if getattr(lowering, "is_backward", False) is True:
+        parts.append("(backward)")
+    return " ".join(parts)
+
+
+def _last_origin(lowering: Any) -> Any:
+    """Return the last FX node that what is made now is said to come from: the one that is lowered now."""
+    origins = set(sys.modules["torch._inductor.ir"].IRNode._current_origins)
+    return next((node for node in reversed(lowering.module.graph.nodes) if node in origins), None)
