@@ -33,6 +33,7 @@ __all__ = [
     "allowed_namespaces",
     "allowing",
     "apply",
+    "bounded_ir",
     "disallow",
     "remove",
     "report",
@@ -40,7 +41,8 @@ __all__ = [
     "status",
 ]
 
-_layer = Layer(read(os.environ))
+_settings = read(os.environ)
+_layer = Layer(_settings)
 
 
 def allow(*namespaces: str) -> frozenset[str]:
@@ -134,6 +136,27 @@ def remove() -> Status:
     return _layer.remove()
 
 
+def bounded_ir(enabled: bool = True) -> Status:
+    """Bound the text of IR nodes themselves, wherever Inductor asks for it, or let it be as it was.
+
+    For ``TORCH_LOGS="+inductor"`` and the like on a deep model: Inductor's scheduler, too, writes a node with
+    all that stands behind it.  With this, ``str()`` and ``repr()`` of a node show the node in full and those
+    behind it by name, for ops of every namespace.  Nothing but that text changes.  Off unless it is asked
+    for, here or by ``LOWERING_HOOKS_BOUNDED_IR=1``; :func:`remove` takes it back as well, and :func:`apply`
+    does it again.
+
+    Args:
+        enabled: Whether it is to be bounded.
+
+    Returns:
+        The status after it.
+
+    Raises:
+        TypeError: ``enabled`` is not a bool.
+    """
+    return _layer.bound_ir(enabled)
+
+
 def report() -> Report:
     """Return which allowed ops fell back implicitly, how often, and the seconds spent describing them."""
     return _layer.records.report()
@@ -151,3 +174,13 @@ except Exception:
     logging.getLogger("lowering_hooks").warning(
         "could not be applied, PyTorch runs as without it", exc_info=True
     )
+
+if _settings.report is not None and _settings.off is None:
+    try:
+        from .report_file import write_at_exit
+
+        write_at_exit(_settings.report, _layer)
+    except Exception:
+        logging.getLogger("lowering_hooks").warning(
+            "LOWERING_HOOKS_REPORT=%r: no report will be written", _settings.report, exc_info=True
+        )

@@ -7,11 +7,10 @@ import importlib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import lowering_hooks
 
-from . import demo
+from . import demo, report_file
 from .inductor import GRAPH
 from .layer import torch_is_there
 
@@ -34,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status = commands.add_parser("status", help="load Inductor and say what is hooked, how and why")
     status.add_argument("--json", action="store_true", help="print JSON")
 
+    reported = commands.add_parser("report", help="print reports that LOWERING_HOOKS_REPORT has written")
+    reported.add_argument("files", nargs="+", metavar="FILE", help="a report, of one process")
+    reported.add_argument("--json", action="store_true", help="print one JSON array of them")
+
     shown = commands.add_parser(
         "demo", help="compile a deep decoder as stock, with a plain set proxy and with lowering-hooks"
     )
@@ -54,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "status":
         return _status(options.json)
+    if options.command == "report":
+        return _report(options.files, options.json)
     return _demo(options.layers, options.deadline, options.json)
 
 
@@ -65,16 +70,27 @@ def _status(as_json: bool) -> int:
         problem = f"{type(error).__name__}: {error}"
     status = lowering_hooks.status()
     if as_json:
-        fields = asdict(status) | {
-            "namespaces": sorted(status.namespaces),
-            "python_version": sys.version.split()[0],
-            "import_error": problem or None,
-        }
-        print(json.dumps(fields, indent=2))
+        print(json.dumps(status.as_dict() | {"import_error": problem or None}, indent=2))
     else:
         print(status)
         if problem and torch_is_there():
             print(f"Inductor could not be imported: {problem}")
+    return 0
+
+
+def _report(files: Sequence[str], as_json: bool) -> int:
+    reports = []
+    for file in files:
+        try:
+            with open(file, encoding="utf-8") as opened:
+                reports.append((file, *report_file.read(opened.read())))
+        except (OSError, ValueError) as error:
+            print(f"lowering-hooks report: {file}: {error}", file=sys.stderr)
+            return 1
+    if as_json:
+        print(json.dumps([found for _, found, _ in reports], indent=2))
+    else:
+        print("\n\n".join(f"{file}: process {found.get('pid')}\n{report}" for file, found, report in reports))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import importlib.util
 import logging
@@ -17,6 +18,7 @@ import wrapt
 from .call_function import CallFunctionHook
 from .compat import Strategy, choose
 from .inductor import GRAPH, Inductor, half_imported, loaded
+from .ir_text import BoundedIR
 from .namespaces import Namespaces
 from .records import Records
 from .set_proxy import SetProxyHook, vllm_conflict
@@ -42,6 +44,7 @@ class Status:
         reason: Why, in a sentence.
         namespaces: The allowed namespaces, here and now.
         conflicts: What others have done to the same places, and what that means; one sentence each.
+        bounded_ir: Whether the text of IR nodes themselves is bounded, as ``bounded_ir()`` asks for.
     """
 
     version: str | None
@@ -51,6 +54,7 @@ class Status:
     reason: str
     namespaces: frozenset[str]
     conflicts: tuple[str, ...]
+    bounded_ir: bool
 
     def __str__(self) -> str:
         rows = {
@@ -61,8 +65,18 @@ class Status:
             "reason": self.reason,
             "namespaces": ", ".join(sorted(self.namespaces)) or "none",
             "conflicts": "\n                ".join(self.conflicts) or "none",
+            "bounded IR": "on" if self.bounded_ir else "off",
         }
         return "\n".join(f"{label:14}  {value}" for label, value in rows.items())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the attributes, and the version of Python, as JSON has them."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return fields | {
+            "namespaces": sorted(self.namespaces),
+            "conflicts": list(self.conflicts),
+            "python_version": sys.version.split()[0],
+        }
 
 
 class Layer:
@@ -76,6 +90,9 @@ class Layer:
         self._registered = False  # with wrapt, once per process
         self._watch: _ImportWatch | None = None
         self._hook: Hook | None = None
+        self._bounded_ir: BoundedIR | None = None
+        self._bounds_ir = settings.bounded_ir  # as was asked for last
+        self._ir_waiting = False  # as _waiting, to bound the IR's text
         self._reason = ""
         self._told: set[str] = set()  # caveats that a WARNING has told already
         # The state and reason while there is neither a hook nor anything to wait for.
@@ -98,6 +115,7 @@ class Layer:
         with self._lock:
             self._request = request
             self._waiting = request != "none" or self._hook is not None
+            self._ir_waiting = self._bounds_ir
             if not self._waiting:
                 self._idle = ("inactive", "strategy none was asked for")
         self._hook_if_ready()
@@ -107,10 +125,23 @@ class Layer:
         with self._lock:
             if self._waiting or self._hook is not None:
                 self._idle = ("removed", "removed by remove()")
-            self._waiting = False
+            self._waiting = self._ir_waiting = False
             if self._hook is not None:
                 self._hook.remove()
                 self._hook = None
+            self._unbound_ir()
+        return self.status()
+
+    def bound_ir(self, enabled: Any) -> Status:
+        if not isinstance(enabled, bool):
+            raise TypeError(f"not a bool: {enabled!r}; accepted: True, False")
+        with self._lock:
+            self._bounds_ir = enabled
+            self._ir_waiting = enabled and self._settings.off is None
+            if not enabled:
+                self._unbound_ir()
+        self._hook_if_ready()
+        self._register_once()
         return self.status()
 
     def status(self) -> Status:
@@ -138,11 +169,12 @@ class Layer:
             reason=reason,
             namespaces=self.namespaces.current(),
             conflicts=conflicts,
+            bounded_ir=self._bounded_ir is not None,
         )
 
     def _register_once(self) -> None:
         with self._lock:
-            if self._registered or not self._waiting or loaded() is not None:
+            if self._registered or not (self._waiting or self._ir_waiting) or loaded() is not None:
                 return
             self._registered = True
         # wrapt calls at once where the module is in sys.modules by now, half imported by another thread;
@@ -162,23 +194,29 @@ class Layer:
         """
         with self._lock:
             inductor = loaded()
-            if not self._waiting or inductor is None:
+            if inductor is None or not (self._waiting or self._ir_waiting):
                 return
             if not complete and half_imported(inductor.graph):
                 if self._watch is None:
                     self._watch = _ImportWatch(self._hook_if_ready)
                 return
-            self._waiting = False
             self._watch = None
-            try:
-                messages = self._hook_now(inductor)
-            except Exception as error:
-                self._idle = ("inactive", f"{type(error).__name__}: {error}")
-                messages = [(logging.WARNING, f"nothing was hooked: {self._idle[1]}")]
+            hook, bound_ir = self._waiting, self._ir_waiting
+            self._waiting = self._ir_waiting = False
+            messages = self._hook_now(inductor) if hook else []
+            messages += self._bound_ir_now() if bound_ir else []
         for level, message in messages:
             log.log(level, "%s", message)
 
     def _hook_now(self, inductor: Inductor) -> list[tuple[int, str]]:
+        """Hook, and return what is to be logged."""
+        try:
+            return self._hook_by_plan(inductor)
+        except Exception as error:
+            self._idle = ("inactive", f"{type(error).__name__}: {error}")
+            return [(logging.WARNING, f"nothing was hooked: {self._idle[1]}")]
+
+    def _hook_by_plan(self, inductor: Inductor) -> list[tuple[int, str]]:
         """Install the first strategy whose contract holds, and return what is to be logged."""
         version = _torch_version()
         strategies, why, advice = _plan(self._request, version)
@@ -215,6 +253,24 @@ class Layer:
         self._idle = ("inactive", reason)
         text = f"nothing is hooked and PyTorch {version} runs as without lowering-hooks: {reason}"
         return [(logging.WARNING, text)]
+
+    def _bound_ir_now(self) -> list[tuple[int, str]]:
+        """Bound the text of IR nodes unless it is, and return what is to be logged."""
+        if self._bounded_ir is not None:
+            return []
+        try:
+            self._bounded_ir = BoundedIR(sys.modules["torch._inductor.ir"])
+            self._bounded_ir.install()
+        except Exception as error:
+            self._unbound_ir()
+            problem = f"{type(error).__name__}: {error}"
+            return [(logging.WARNING, f"the text of IR nodes could not be bounded: {problem}")]
+        return []
+
+    def _unbound_ir(self) -> None:
+        if self._bounded_ir is not None:
+            self._bounded_ir.remove()
+            self._bounded_ir = None
 
     def _reason_for(self, broken: list[str], why: str) -> str:
         caveat = self._hook.caveat if self._hook is not None else ""

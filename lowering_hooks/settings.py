@@ -29,12 +29,16 @@ class Settings:
         namespaces: The default namespaces and those of ``LOWERING_HOOKS_NAMESPACES``.
         strategy: ``LOWERING_HOOKS_STRATEGY``.
         detail: ``LOWERING_HOOKS_DETAIL``.
+        bounded_ir: ``LOWERING_HOOKS_BOUNDED_IR``.
+        report: ``LOWERING_HOOKS_REPORT``; None where no file was asked for.
     """
 
     off: str | None = None
     namespaces: frozenset[str] = namespaces.DEFAULT
     strategy: Request = "auto"
     detail: Detail = "args"
+    bounded_ir: bool = False
+    report: str | None = None
 
 
 def read(environ: Mapping[str, str]) -> Settings:
@@ -49,6 +53,8 @@ def read(environ: Mapping[str, str]) -> Settings:
         namespaces=namespaces.DEFAULT | _namespaces(environ),
         strategy=cast(Request, _choice(environ, "LOWERING_HOOKS_STRATEGY", STRATEGIES) or "auto"),
         detail=cast(Detail, _choice(environ, "LOWERING_HOOKS_DETAIL", DETAILS) or "args"),
+        bounded_ir=_choice(environ, "LOWERING_HOOKS_BOUNDED_IR", _ON + _OFF) in _ON,
+        report=environ.get("LOWERING_HOOKS_REPORT") or None,
     )
 
 

@@ -1,7 +1,7 @@
 """Compiles a chain of two-output ops with one late op and writes down what came out.  Run as a script by the tests.
 
-``python chain_worker.py MODE LAYERS PACKAGE_FOLDER``, with MODE ``stock`` or ``hooked``, prints one JSON object.  INFO is on, so
-that the text is built on every release.
+``python chain_worker.py MODE LAYERS PACKAGE_FOLDER`` prints one JSON object.  MODE is ``stock``, ``hooked`` or ``bounded_ir``, with
+INFO on, so that the text is built on every release, or DEBUG in the last.
 """
 
 from __future__ import annotations
@@ -38,16 +38,27 @@ def chain(ops: Any, layers: int) -> Any:
     return forward
 
 
+class AllText(demo["TextSize"]):
+    """Counts the characters of everything that is logged as well."""
+
+    all_characters = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        self.all_characters += len(record.getMessage())
+
+
 def main(mode: str, layers: int) -> None:
     demo["write_scalar_code"]()
-    if mode == "hooked":
+    if mode != "stock":
         import lowering_hooks
 
         lowering_hooks.allow(demo["NAMESPACE"])
+        lowering_hooks.bounded_ir(mode == "bounded_ir")
         status = lowering_hooks.apply("call_function")
         assert status.state == "active", status
-    handler = demo["TextSize"]()
-    demo["log_to"](handler, logging.INFO)
+    handler = AllText()
+    demo["log_to"](handler, logging.DEBUG if mode == "bounded_ir" else logging.INFO)
     code: list[str] = []
     demo["capture_code"](codecache, code)
     library = torch.library.Library(demo["NAMESPACE"], "DEF")
@@ -56,12 +67,17 @@ def main(mode: str, layers: int) -> None:
         forward = chain(demo["define_ops"](library, suffix, []), depth)
         x, _, norm, weight, _, _ = demo["tensors"]()
         code.clear()
-        handler.characters = 0
+        handler.characters = handler.all_characters = 0
         start = time.perf_counter()
         result = torch.compile(forward, fullgraph=True)(x, norm, weight)
         seconds = time.perf_counter() - start
         equal = torch.allclose(result, forward(x, norm, weight), atol=1e-4, rtol=1e-4)
-    print(json.dumps({"seconds": seconds, "characters": handler.characters, "equal": equal, "code": code}))
+    measured = {
+        "seconds": seconds,
+        "characters": handler.characters,
+        "all_characters": handler.all_characters,
+    }
+    print(json.dumps(measured | {"equal": equal, "code": code}))
 
 
 if __name__ == "__main__":

@@ -336,7 +336,7 @@ def record_shape_envs() -> None:
 
 
 class Texts(logging.Handler):
-    """Formats what is logged at INFO, as a real handler would, and keeps the implicit fallbacks."""
+    """Formats what is logged, as a real handler would, and keeps the implicit fallbacks."""
 
     texts: list[str]
 
@@ -355,10 +355,12 @@ def main(mode: str, output: str) -> None:
         import lowering_hooks
 
         lowering_hooks.allow(NAMESPACE)
-        status = lowering_hooks.apply("call_function" if mode == "hooked" else "set_proxy")
-        assert status.state == "active", status
+        bounded_ir = mode == "bounded_ir"
+        lowering_hooks.bounded_ir(bounded_ir)
+        status = lowering_hooks.apply("set_proxy" if mode == "set_proxy" else "call_function")
+        assert (status.state, status.bounded_ir) == ("active", bounded_ir), status
         # The text must be built, on the releases that build it lazily too: it is what could do harm.
-        demo["log_to"](handler, logging.INFO)
+        demo["log_to"](handler, logging.DEBUG if bounded_ir else logging.INFO)
     demo["capture_code"](codecache, code)
     record_shape_envs()
     results = {}

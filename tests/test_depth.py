@@ -57,6 +57,7 @@ def test_ten_layers_of_a_chain_compile_as_in_stock_and_sixty_end(run, record) ->
         return json.loads(done.stdout.splitlines()[-1])
 
     stock, hooked, deep = compiled("stock", 10), compiled("hooked", 10), compiled("hooked", LAYERS)
+    at_debug = compiled("bounded_ir", LAYERS)
     record(
         "depth",
         {
@@ -73,3 +74,6 @@ def test_ten_layers_of_a_chain_compile_as_in_stock_and_sixty_end(run, record) ->
     assert stock["characters"] > 100_000
     assert 0 < hooked["characters"] < 3 * 4000  # three ops, each described once
     assert 0 < deep["characters"] < 3 * 4000
+    # At DEBUG Inductor writes every node at least once.
+    assert at_debug["code"] == deep["code"]
+    assert 100_000 < at_debug["all_characters"] < 10_000_000

@@ -60,6 +60,8 @@ REFUSED = {
     "subgraph": ((2, 2), "torch.cond, if there is one, has no lowering"),
 }
 
+MODES = ("stock", "hooked", "bounded_ir", "set_proxy", "plain")
+
 Cases = Callable[[str], dict[str, Any]]
 
 
@@ -70,11 +72,12 @@ def cases(run, record, tmp_path_factory) -> Iterator[Cases]:
     @cached
     def compiled(mode: str) -> dict[str, Any]:
         output = folder / f"{mode}.json"
-        run(TESTS / "fidelity_worker.py", mode, str(output), str(PACKAGE))
+        detail = "graph" if mode == "bounded_ir" else "args"
+        run(TESTS / "fidelity_worker.py", mode, str(output), str(PACKAGE), LOWERING_HOOKS_DETAIL=detail)
         return json.loads(output.read_text())["cases"]
 
     yield compiled
-    if compiled.cache_info().currsize == 4:
+    if compiled.cache_info().currsize == len(MODES):
         record("fidelity", summary(compiled))
 
 
@@ -123,7 +126,7 @@ def test_every_case_is_compared_and_none_is_broken(cases) -> None:
     expected = {*STRIDES, *RESULTS, *ERRORS}
     if SERIES < (2, 2):
         expected.remove("subgraph")  # there is no torch.cond
-    for mode in ("stock", "hooked", "set_proxy", "plain"):
+    for mode in MODES:
         assert set(cases(mode)) == expected
         assert {name: case["broken"] for name, case in cases(mode).items() if "broken" in case} == {}
         errors = {name for name, case in cases(mode).items() if case["error"] and name not in ERRORS}
@@ -141,10 +144,11 @@ def test_what_stock_refuses_is_refused_alike(cases, name: str) -> None:
     assert hooked["message"].split("\n")[:2] == stock["message"].split("\n")[:2]
 
 
+@pytest.mark.parametrize("mode", ["hooked", "bounded_ir"])
 @pytest.mark.parametrize("name", STRIDES + RESULTS)
-def test_generated_code_is_identical_to_stock(cases, name: str) -> None:
+def test_generated_code_is_identical_to_stock(cases, name: str, mode: str) -> None:
     compiled_by_stock(name)
-    stock, hooked = cases("stock")[name], cases("hooked")[name]
+    stock, hooked = cases("stock")[name], cases(mode)[name]
     assert stock["code"], "stock generated no code: there is nothing to compare"
     assert written(hooked["code"]) == written(stock["code"])
     assert hooked["constraints"] == stock["constraints"]
@@ -153,9 +157,10 @@ def test_generated_code_is_identical_to_stock(cases, name: str) -> None:
     assert hooked["equal"] is stock["equal"] is (name != "demo" or DEMO_IS_EQUAL)
 
 
+@pytest.mark.parametrize("mode", ["hooked", "bounded_ir"])
 @pytest.mark.parametrize("name", ERRORS)
-def test_errors_are_those_of_stock(cases, name: str) -> None:
-    stock, hooked = cases("stock")[name], cases("hooked")[name]
+def test_errors_are_those_of_stock(cases, name: str, mode: str) -> None:
+    stock, hooked = cases("stock")[name], cases(mode)[name]
     assert stock["error"]
     assert hooked["error"] == stock["error"]
     assert hooked["message"].split("\n")[:2] == stock["message"].split("\n")[:2]

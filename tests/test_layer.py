@@ -228,6 +228,7 @@ def test_bad_variables_are_named_in_one_warning_each_and_the_defaults_used(run_b
         "LOWERING_HOOKS_NAMESPACES": ("mylib,vllm::moe", "before '::'"),
         "LOWERING_HOOKS_STRATEGY": ("fast", "auto, call_function, set_proxy, none"),
         "LOWERING_HOOKS_DETAIL": ("everything", "args, graph, full"),
+        "LOWERING_HOOKS_BOUNDED_IR": ("a bit", "1, on, true, yes, 0, off, false, no"),
     }
     run_beside_inductor(
         COMPILE

@@ -1,0 +1,85 @@
+"""Bounds the text of IR nodes themselves, wherever Inductor asks for it.
+
+``operator_str`` is not the only place that prints IR.  At DEBUG the scheduler logs each node it has placed
+(``scheduling %s``; seen in 2.0 to 2.15), with everything behind it, so that TORCH_LOGS=+inductor does not end
+either.  Here a node is written in full, and what stands behind it by name.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, Final
+
+from .ir_graph import BOXES, held
+
+_TEXTS: Final = ("__str__", "__repr__")
+# Nodes without a name, which are written in full, inside one another: a view of a view of a computation.
+_MAX_UNNAMED: Final = 8
+
+# The node whose text is being made, and how many are around it.
+_writing: ContextVar[tuple[Any, int]] = ContextVar("lowering_hooks_writing", default=(None, 0))
+
+
+class BoundedIR:
+    """Wraps ``__str__`` and ``__repr__`` of the IR classes of one loaded Inductor."""
+
+    def __init__(self, ir: Any) -> None:
+        self._root: type = ir.IRNode
+        self._live = False
+        self._replaced: list[tuple[type, str, Any, Any]] = []
+
+    def install(self) -> None:
+        self._live = True
+        for kind in _classes(self._root):
+            for name in _TEXTS:
+                original = vars(kind).get(name)
+                if type(original) is types.FunctionType:
+                    wrapper = self._wrap(original)
+                    setattr(kind, name, wrapper)
+                    self._replaced.append((kind, name, original, wrapper))
+
+    def remove(self) -> None:
+        """Put back what was there, unless somebody has put something else over it."""
+        self._live = False
+        for kind, name, original, wrapper in self._replaced:
+            if vars(kind).get(name) is wrapper:
+                setattr(kind, name, original)
+        self._replaced.clear()
+
+    def _wrap(self, original: Callable[[Any], str]) -> Callable[[Any], str]:
+        @functools.wraps(original)
+        def text(node: Any) -> str:
+            outer, depth = _writing.get()
+            # A class may ask its base class, or its __repr__ its __str__: that is still the same node.
+            if not self._live or outer is node or type(node).__name__ in BOXES:
+                return original(node)
+            if depth and (isinstance(held(node, "name"), str) or depth > _MAX_UNNAMED):
+                return _name(node)
+            token = _writing.set((node, depth + 1))
+            try:
+                return original(node)
+            finally:
+                _writing.reset(token)
+
+        return text
+
+
+def _classes(root: type) -> Iterator[type]:
+    """Yield ``root`` and what is derived from it, layouts left out: they are nodes on old releases."""
+    pending: list[type] = [root]
+    seen: set[type] = {root}
+    while pending:
+        kind = pending.pop()
+        if not kind.__name__.endswith("Layout"):
+            yield kind
+        derived: set[type] = set(type.__subclasses__(kind)) - seen
+        seen |= derived
+        pending += derived
+
+
+def _name(node: Any) -> str:
+    name = held(node, "name")
+    return f"<{name} {type(node).__name__}>" if isinstance(name, str) else f"<{type(node).__name__}>"

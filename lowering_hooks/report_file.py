@@ -1,0 +1,80 @@
+"""The file that ``LOWERING_HOOKS_REPORT`` asks for: what the layer did in a process, written when it ends."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+from dataclasses import asdict
+from typing import Any
+
+from .inductor import loaded
+from .layer import Layer
+from .records import OpReport, Report
+
+log = logging.getLogger("lowering_hooks")
+
+
+def write_at_exit(pattern: str, layer: Layer) -> None:
+    """Write the report of this process, and of each one forked from it, when it ends.
+
+    A process that ends by a signal or by ``os._exit`` writes none, nor does one that never loaded Inductor.
+
+    Args:
+        pattern: The file, in a folder that is there; ``%p`` stands for the process's number.
+        layer: What is reported on.
+    """
+
+    def write() -> None:
+        if loaded() is None:
+            return
+        path = pattern.replace("%p", str(os.getpid()))
+        try:
+            _replace(path, json.dumps(contents(layer), indent=2) + "\n")
+        except Exception as error:
+            log.warning("LOWERING_HOOKS_REPORT=%r: no report was written: %s", pattern, error)
+
+    atexit.register(write)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=layer.records.forget)
+    # Its forked children end without atexit.
+    from multiprocessing import util
+
+    util.register_after_fork(write, lambda write: util.Finalize(None, write, exitpriority=0))
+
+
+def contents(layer: Layer) -> dict[str, Any]:
+    """Return what the file holds."""
+    report = layer.records.report()
+    return {
+        "pid": os.getpid(),
+        "status": layer.status().as_dict(),
+        "seconds": report.seconds,
+        "ops": [asdict(op) for op in report.ops],
+    }
+
+
+def read(text: str) -> tuple[dict[str, Any], Report]:
+    """Return what the text of a report file says: all of it, and its ops.
+
+    Raises:
+        ValueError: It is not the text of a report.
+    """
+    try:
+        found = json.loads(text)
+        return found, Report(tuple(OpReport(**op) for op in found["ops"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a report of lowering-hooks: {type(error).__name__}: {error}") from None
+
+
+def _replace(path: str, text: str) -> None:
+    """Write a file so that nobody ever finds half of it."""
+    draft = f"{path}.{os.getpid()}.part"
+    try:
+        with open(draft, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(draft, path)
+    finally:
+        if os.path.exists(draft):
+            os.unlink(draft)

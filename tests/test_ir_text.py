@@ -1,0 +1,175 @@
+"""bounded_ir(): a node's own text names what stands behind it, and nothing but that text changes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch._inductor.graph
+import torch._inductor.ir as ir
+from lowered import arguments_of, chain
+
+import lowering_hooks
+from lowering_hooks.ir_text import BoundedIR
+
+
+@pytest.fixture(autouse=True)
+def unbounded():
+    lowering_hooks.allow("described")  # the compiles below end in an error
+    yield
+    lowering_hooks.bounded_ir(False)
+
+
+def texts() -> dict[tuple[type, str], object]:
+    """Return what makes the text of each IR class."""
+    kinds, pending = set(), [ir.IRNode]
+    while pending:
+        kind = pending.pop()
+        kinds.add(kind)
+        pending += type.__subclasses__(kind)
+    return {(kind, name): vars(kind).get(name) for kind in kinds for name in ("__str__", "__repr__")}
+
+
+def test_a_node_is_written_in_full_and_those_behind_it_by_name() -> None:
+    def look(late, args, kwargs):
+        with_us = str(args[0])
+        lowering_hooks.bounded_ir(False)
+        stock = str(args[0])
+        lowering_hooks.bounded_ir()
+        return with_us, stock
+
+    lowering_hooks.bounded_ir()
+    with_us, stock = arguments_of(chain(1)[1], torch.randn(4, 6), look=look)
+    assert "MultiOutput(" in with_us
+    assert "<buf0 FallbackKernel>" in with_us
+    assert "size=[4, 6]" in with_us
+    assert "FallbackKernel(" in stock
+    assert "<buf0" not in stock
+
+
+def test_its_length_is_at_most_linear_in_depth() -> None:
+    def look(late, args, kwargs):
+        return len(str(args[0])), len(repr(args[0]))
+
+    lowering_hooks.bounded_ir()
+    ten, hundred = (arguments_of(chain(depth)[1], torch.randn(4, 6), look=look) for depth in (10, 100))
+    # Linear on 2.0, where a node's origins are those of all behind it.
+    assert all(0 < after <= 10 * before for before, after in zip(ten, hundred, strict=True))
+
+
+def test_what_has_no_name_is_written_in_full() -> None:
+    def look(late, args, kwargs):
+        bounded = str(args[0])
+        lowering_hooks.bounded_ir(False)
+        return bounded, str(args[0])
+
+    lowering_hooks.bounded_ir()
+    bounded, stock = arguments_of(lambda late, x: late(torch.sin(x) + 1), torch.randn(4, 6), look=look)
+    assert bounded == stock
+    assert "Pointwise(" in stock
+
+
+def test_a_cycle_has_an_end() -> None:
+    class Ring(ir.IRNode):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __str__(self) -> str:
+            return f"Ring({self.name}, next={self.next})"
+
+        __repr__ = __str__
+        __hash__ = object.__hash__
+
+    first, second = Ring("first"), Ring("second")
+    first.next, second.next = second, first
+    with pytest.raises(RecursionError):
+        str(first)
+    lowering_hooks.bounded_ir()
+    assert str(first) == repr(first) == "Ring(first, next=<second Ring>)"
+
+
+def test_it_puts_back_the_very_functions() -> None:
+    before = texts()
+    assert lowering_hooks.status().bounded_ir is False
+    for take_back in (lambda: lowering_hooks.bounded_ir(False), lowering_hooks.remove):
+        status = lowering_hooks.bounded_ir()
+        assert status.bounded_ir is True
+        assert "bounded IR      on" in str(status)
+        assert texts() != before
+        assert lowering_hooks.bounded_ir() == status
+        assert take_back().bounded_ir is False
+        assert texts() == before
+    assert lowering_hooks.apply().bounded_ir is True, "as was asked for last"
+    lowering_hooks.bounded_ir(False)
+    assert lowering_hooks.apply().bounded_ir is False
+    assert texts() == before
+
+
+def test_it_is_no_strategy_and_needs_none() -> None:
+    lowering_hooks.remove()
+    status = lowering_hooks.bounded_ir()
+    assert (status.state, status.bounded_ir) == ("removed", True)
+    status = lowering_hooks.apply("none")
+    assert (status.state, status.bounded_ir) == ("inactive", True)
+
+
+def test_what_somebody_puts_over_it_stays(monkeypatch) -> None:
+    bounded = BoundedIR(ir)
+    bounded.install()
+    wrapper = vars(ir.TensorBox.__mro__[1]).get("__str__") or vars(ir.IRNode)["__str__"]
+    owner = next(kind for kind in ir.TensorBox.__mro__ if vars(kind).get("__str__") is wrapper)
+
+    def theirs(node: object) -> str:
+        return f"theirs, and {wrapper(node)}"
+
+    monkeypatch.setattr(owner, "__str__", theirs)
+    bounded.remove()
+    assert vars(owner)["__str__"] is theirs
+    monkeypatch.undo()
+    owner.__str__ = wrapper.__wrapped__
+
+
+@pytest.mark.parametrize("enabled", [1, "yes", None])
+def test_what_is_no_bool_is_named(enabled) -> None:
+    with pytest.raises(TypeError, match=f"not a bool: {enabled!r}; accepted: True, False"):
+        lowering_hooks.bounded_ir(enabled)
+    assert lowering_hooks.status().bounded_ir is False
+
+
+def test_an_inductor_without_such_classes_gets_one_warning_and_compiles(run_beside_inductor) -> None:
+    done = run_beside_inductor(
+        """
+        import logging, sys, types
+        logging.basicConfig(level=logging.WARNING)
+        import torch
+        sys.modules["torch._inductor.ir"], ir = types.ModuleType("stand-in"), sys.modules["torch._inductor.ir"]
+        import lowering_hooks
+        assert lowering_hooks.bounded_ir().bounded_ir is False
+        sys.modules["torch._inductor.ir"] = ir
+        assert lowering_hooks.status().state == "active"
+        x = torch.randn(3)
+        assert torch.equal(torch.compile(lambda x: x * 2)(x), x * 2)
+        """
+    )
+    assert done.stderr.count("WARNING:lowering_hooks:the text of IR nodes could not be bounded") == 1
+
+
+def test_the_variable_asks_for_it_before_inductor_loads(run) -> None:
+    run(
+        """
+        import lowering_hooks
+        assert lowering_hooks.status().bounded_ir is False
+        import torch._inductor.compile_fx
+        assert lowering_hooks.status().bounded_ir is True
+        assert lowering_hooks.status().state == "inactive"
+        """,
+        LOWERING_HOOKS_BOUNDED_IR="1",
+        LOWERING_HOOKS_STRATEGY="none",
+    )
+    run(
+        """
+        import torch._inductor.compile_fx, lowering_hooks
+        assert lowering_hooks.bounded_ir().bounded_ir is False
+        """,
+        LOWERING_HOOKS="0",
+        LOWERING_HOOKS_BOUNDED_IR="1",
+    )

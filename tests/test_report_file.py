@@ -1,0 +1,126 @@
+"""LOWERING_HOOKS_REPORT: one file for each process, written when it ends, and the command that reads it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lowering_hooks import report_file
+from lowering_hooks.__main__ import main
+
+COMPILE = """
+import torch, lowering_hooks
+library = torch.library.Library("vllm", "DEF")
+def compile_one(name):
+    library.define(f"{name}(Tensor x) -> Tensor")
+    library.impl(name, lambda x: x * 2, "CPU")
+    library.impl(name, lambda x: x.new_empty(x.shape), "Meta")
+    op = getattr(torch.ops.vllm, name).default
+    x = torch.randn(4)
+    torch._dynamo.reset()
+    assert torch.equal(torch.compile(lambda x: op(x) + 1)(x), x * 2 + 1)
+"""
+
+
+def test_each_process_writes_its_own_when_it_ends(run, tmp_path) -> None:
+    run(
+        "import torch._dynamo\n"
+        + COMPILE
+        + """
+import multiprocessing, os
+compile_one("parent")
+child = multiprocessing.get_context("fork").Process(target=compile_one, args=("child",))
+child.start()
+child.join()
+assert child.exitcode == 0
+if os.fork() == 0:
+    compile_one("forked")
+    raise SystemExit
+assert os.wait()[1] == 0
+""",
+        LOWERING_HOOKS_REPORT=str(tmp_path / "report-%p.json"),
+        TORCHINDUCTOR_COMPILE_THREADS="1",
+    )
+    files = sorted(tmp_path.iterdir())
+    found = {path: json.loads(path.read_text()) for path in files}
+    assert {path.name for path in files} == {f"report-{content['pid']}.json" for content in found.values()}
+    ops = {tuple(op["op"] for op in content["ops"]) for content in found.values()}
+    assert ops == {("vllm.parent.default",), ("vllm.child.default",), ("vllm.forked.default",)}
+    for content in found.values():
+        assert content["status"]["state"] == "active"
+        (op,) = content["ops"]
+        assert op["fallbacks"] == 1
+        assert op["graph"] != ""
+        assert op["node"] == op["op"].split(".")[1]
+
+
+def test_what_cannot_be_written_is_one_warning_and_the_exit_status_stays(run, tmp_path) -> None:
+    path = str(tmp_path / "no such folder" / "report.json")
+    done = run("import lowering_hooks, torch._inductor.graph", LOWERING_HOOKS_REPORT=path)
+    assert done.stderr.count(f"LOWERING_HOOKS_REPORT={path!r}: no report was written") == 1
+    assert "No such file or directory" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "variables"),
+    [
+        ("import lowering_hooks, torch", {}),
+        ("import lowering_hooks, torch._inductor.graph", {"LOWERING_HOOKS": "0"}),
+    ],
+)
+def test_a_process_that_has_nothing_to_say_writes_none(run, tmp_path, code, variables) -> None:
+    done = run(code, LOWERING_HOOKS_REPORT=str(tmp_path / "report.json"), **variables)
+    assert "LOWERING_HOOKS_REPORT" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def written(tmp_path):
+    path = tmp_path / "report.json"
+    op = {
+        "op": "vllm.moe.default",
+        "graph": "3 (backward)",
+        "node": "moe_1",
+        "fallbacks": 1,
+        "texts": 2,
+        "seconds": 0.25,
+        "shown": True,
+        "stock_characters": 12 * 10**17,
+    }
+    path.write_text(json.dumps({"pid": 42, "status": {}, "seconds": 0.25, "ops": [op]}))
+    return path
+
+
+def test_the_command_prints_reports(written, capsys) -> None:
+    assert main(["report", str(written), str(written)]) == 0
+    out = capsys.readouterr().out
+    assert out.count(f"{written}: process 42") == 2
+    for part in ("vllm.moe.default", "moe_1 of graph 3 (backward)", "0.250000", "1.2e+18 characters"):
+        assert out.count(part) == 2
+    assert main(["report", "--json", str(written)]) == 0
+    assert json.loads(capsys.readouterr().out) == [json.loads(written.read_text())]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"ops": [{}]}', '{"ops": [{"op": "a"}]}', "\ufeff"])
+def test_what_is_no_report_is_named(text, tmp_path, capsys) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(text, encoding="utf-8")
+    assert main(["report", str(path)]) == 1
+    assert f"{path}: not a report of lowering-hooks" in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "none.json")]) == 1
+    assert "none.json" in capsys.readouterr().err
+
+
+def test_nobody_finds_half_a_report(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "report.json"
+    path.write_text("the one before")
+
+    def full(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(report_file.os, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        report_file._replace(str(path), "new")
+    assert path.read_text() == "the one before"
+    assert list(tmp_path.iterdir()) == [path]
