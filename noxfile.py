@@ -59,6 +59,12 @@ def install_torch(session: nox.Session, requirement: str, *others: str, checkout
     )
 
 
+def install_newest_eager(session: nox.Session) -> None:
+    """Install the newest PyTorch that builds the text whatever is logged."""
+    release = next(row.verified_with for row in RELEASES if row.log_text == "eager")
+    install_torch(session, f"torch=={release}")
+
+
 def run_tests(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
     # Where the environment forbids bytecode files, each of the tests' processes would compile Inductor's
     # source anew, which takes longer than what it tests.
@@ -196,9 +202,23 @@ def compatibility(session: nox.Session) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Run the demo on the newest series whose log text is eager, where stock hangs whatever is logged."""
-    release = next(row.verified_with for row in RELEASES if row.log_text == "eager")
-    install_torch(session, f"torch=={release}")
+    install_newest_eager(session)
     session.run("lowering-hooks", "demo", *session.posargs, env={"PYTHONDONTWRITEBYTECODE": ""})
+
+
+@nox.session
+def texts(session: nox.Session) -> None:
+    """Write docs/texts.md: one fallback as stock PyTorch and as lowering-hooks writes it."""
+    install_newest_eager(session)
+    session.run("python", "docs/make_texts.py", env={"PYTHONDONTWRITEBYTECODE": ""})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure how the texts grow, on the newest series whose log text is eager."""
+    install_newest_eager(session)
+    script, results = ROOT / "benchmarks" / "graph_text.py", ROOT / "benchmarks" / "graph_text.json"
+    session.run("python", str(script), str(results), env={"PYTHONDONTWRITEBYTECODE": ""})
 
 
 @nox.session

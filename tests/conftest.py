@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from machine import cpu
 
 import lowering_hooks
 from lowering_hooks.compat import choose
@@ -164,15 +165,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             "skipped": len(stats.get("skipped", [])),
         },
     )
-
-
-def cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 @pytest.fixture(autouse=True)
