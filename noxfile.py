@@ -182,13 +182,14 @@ def checkout_with(session: nox.Session, row: Release) -> Path:
     copy.mkdir()
     for name in ("lowering_hooks", "compat", "tests"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("_lowering_hooks_autoload.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     table = copy / "compat" / "releases.py"
-    rows = [
-        text for text in table.read_text().splitlines() if not text.startswith(f'    Release("{row.series}",')
-    ]
-    rows.insert(rows.index("RELEASES: Final[tuple[Release, ...]] = (") + 1, f"    {line(row)}")
+    rows = table.read_text().splitlines()
+    known = [i for i, text in enumerate(rows) if text.startswith(f'    Release("{row.series}",')]
+    first = rows.index("RELEASES: Final[tuple[Release, ...]] = (") + 1
+    at = known[0] if known else first
+    rows[at : at + len(known)] = [f"    {line(row)}"]
     table.write_text("\n".join(rows) + "\n")
     return copy
 

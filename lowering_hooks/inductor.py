@@ -37,8 +37,12 @@ def half_imported(module: Any) -> bool:
 
 def is_ir(value: Any) -> bool:
     """Whether ``value`` is a node of Inductor's IR; layouts, which are nodes on old releases, are not."""
+    return is_ir_class(type(value))  # not isinstance, which asks the object for its __class__
+
+
+def is_ir_class(kind: type) -> bool:
+    """Whether :func:`is_ir` holds for the objects of a class."""
     ir = sys.modules.get("torch._inductor.ir")
-    kind = type(value)  # not isinstance, which asks the object for its __class__
     return ir is not None and issubclass(kind, ir.IRNode) and not kind.__name__.endswith("Layout")
 
 

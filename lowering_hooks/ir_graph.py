@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from .inductor import is_ir
+from .inductor import is_ir, is_ir_class
 
 # Nodes that one graph may have.  A line of each is some 200 characters.
 MAX_NODES: Final = 20_000
@@ -158,33 +158,35 @@ def _ir_in(values: list[Any]) -> list[Any]:
     pending = values[::-1]
     while pending and len(seen) < _MAX_HELD:
         value = pending.pop()
-        if is_ir(value):
+        kind: Any = type(value)
+        is_node, parts_of = _kind(kind)
+        if is_node:
             node = unboxed(value)
             found.setdefault(id(node), node)
-            continue
-        parts = _parts(value)
-        if parts and id(value) not in seen:
+        elif parts_of is not None and id(value) not in seen:
             seen.add(id(value))
-            pending += reversed(parts)
+            pending += parts_of(value)[::-1]
     return list(found.values())
 
 
-def _parts(value: Any) -> list[Any]:
-    """Return what an object that is no IR node may hold IR in."""
-    kind = type(value)
-    if issubclass(kind, CONTAINERS):
-        builtin = builtin_of(value)
-        return list(dict.values(value) if builtin is dict else builtin.__iter__(value))
-    if kind is types.FunctionType:
+@functools.lru_cache(maxsize=1024)
+def _kind(kind: type) -> tuple[bool, Callable[[Any], list[Any]] | None]:
+    """Return whether the objects of a class are IR nodes, else what lists what they may hold IR in."""
+    parts_of: Callable[[Any], list[Any]] | None = None
+    if issubclass(kind, dict):
+        parts_of = _values
+    elif issubclass(kind, CONTAINERS):
+        parts_of = _elements
+    elif kind is types.FunctionType:
         # A Pointwise holds its operands in the closure of its inner_fn.
-        return [*_cells(value), *(value.__defaults__ or ())]
-    if kind is types.MethodType:
-        return [value.__func__, value.__self__]
-    if kind is functools.partial:
-        return [value.func, value.args, value.keywords]
-    if str(kind.__module__) == "torch._inductor.ir":
-        return list(_fields(value).values())  # layouts
-    return []
+        parts_of = _cells_and_defaults
+    elif kind is types.MethodType:
+        parts_of = _function_and_self
+    elif kind is functools.partial:
+        parts_of = _partial_parts
+    elif str(kind.__module__) == "torch._inductor.ir":
+        parts_of = _field_values  # a layout
+    return is_ir_class(kind), parts_of
 
 
 def builtin_of(container: Any) -> Any:
@@ -192,14 +194,34 @@ def builtin_of(container: Any) -> Any:
     return next(kind for kind in CONTAINERS if issubclass(type(container), kind))
 
 
-def _cells(function: types.FunctionType) -> list[Any]:
-    contents = []
+def _values(value: Any) -> list[Any]:
+    return list(dict.values(value))
+
+
+def _elements(value: Any) -> list[Any]:
+    return list(builtin_of(value).__iter__(value))
+
+
+def _cells_and_defaults(function: Any) -> list[Any]:
+    contents = list(function.__defaults__ or ())
     for cell in function.__closure__ or ():
         try:
             contents.append(cell.cell_contents)
         except ValueError:  # a cell that is still empty
             continue
     return contents
+
+
+def _function_and_self(method: Any) -> list[Any]:
+    return [method.__func__, method.__self__]
+
+
+def _partial_parts(partial: Any) -> list[Any]:
+    return [partial.func, partial.args, partial.keywords]
+
+
+def _field_values(value: Any) -> list[Any]:
+    return list(_fields(value).values())
 
 
 def _stored(value: Any) -> dict[str, Any]:
@@ -212,11 +234,22 @@ def _stored(value: Any) -> dict[str, Any]:
 
 def _fields(value: Any) -> dict[str, Any]:
     fields = dict(_stored(value))
-    for kind in type.__getattribute__(type(value), "__mro__"):
-        for name, slot in vars(kind).items():
-            if type(slot) is types.MemberDescriptorType and name not in fields:
-                try:
-                    fields[name] = slot.__get__(value, type(value))
-                except AttributeError:  # not set
-                    continue
+    kind: Any = type(value)
+    for name, slot in _slots(kind):
+        if name not in fields:
+            try:
+                fields[name] = slot.__get__(value, kind)
+            except AttributeError:  # not set
+                continue
     return fields
+
+
+@functools.lru_cache(maxsize=1024)
+def _slots(kind: type) -> tuple[tuple[str, Any], ...]:
+    """Return the fields that a class keeps in __slots__, its own before those of its bases."""
+    return tuple(
+        (name, slot)
+        for base in type.__getattribute__(kind, "__mro__")
+        for name, slot in vars(base).items()
+        if type(slot) is types.MemberDescriptorType
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from typing import Any, Final, NamedTuple
@@ -42,9 +43,12 @@ def source_of(node: Any) -> str | None:
     """Return ``file:line`` of the innermost frame of an FX node's ``stack_trace``; None where it has none."""
     meta = getattr(node, "meta", None)
     trace = meta.get("stack_trace") if isinstance(meta, dict) else None
-    if not isinstance(trace, str):
-        return None
-    frames = re.findall(r'File "([^"\n]+)", line (\d+)', trace[-_MAX_TRACE:])
+    return _innermost(trace[-_MAX_TRACE:]) if isinstance(trace, str) else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _innermost(trace: str) -> str | None:
+    frames = re.findall(r'File "([^"\n]+)", line (\d+)', trace)
     return ":".join(frames[-1]) if frames else None
 
 

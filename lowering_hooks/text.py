@@ -358,7 +358,12 @@ def _sizes(values: Any) -> str | None:
 
 
 def _number(value: Any) -> str:
-    return str(value) if type(value) is int else _atom(value)
+    if type(value) is int:
+        return str(value)
+    # On many releases the sizes that are known are sympy's, which is slow to print them.
+    if type(value).__module__ == "sympy.core.numbers" and value.is_Integer:
+        return str(value.p)
+    return _atom(value)
 
 
 def _expression(expr: Any) -> str:
