@@ -62,6 +62,28 @@ PYTORCH: Final = frozenset(
     ]
 )
 
+# Namespaces of ops that vLLM registers beside DEFAULT: those of its compiled kernels, as they are called in
+# vLLM 0.22.1 and 0.32.0 (_flashkda_C and _flashmla_C in 0.32.0 only), and two of Python's.
+VLLM_KERNELS: Final = frozenset(
+    [
+        "_C",
+        "_C_cache_ops",
+        "_C_cuda_utils",
+        "_C_custom_ar",
+        "_flashmla_extension_C",
+        "_moe_C",
+        "_qutlass_C",
+        "_rocm_C",
+        "_vllm_fa2_C",
+        "_vllm_fa3_C",
+        "_xpu_C",
+        "_flashkda_C",
+        "_flashmla_C",
+        "vllm_helion",
+        "vllm_ir",
+    ]
+)
+
 
 def validated(names: Iterable[Any]) -> frozenset[str]:
     """Return ``names`` as a set.

@@ -13,7 +13,7 @@ def main(wheel: str) -> None:
     found = set(zipfile.ZipFile(wheel).namelist())
     expected = {f"lowering_hooks/{path.name}" for path in (ROOT / "lowering_hooks").glob("*.py")}
     expected |= {f"lowering_hooks/compat/{path.name}" for path in (ROOT / "compat").glob("*.py")}
-    expected.add("lowering_hooks/py.typed")
+    expected |= {"lowering_hooks/py.typed", "_lowering_hooks_autoload.py"}
     metadata = {name for name in found if name.split("/")[0].endswith(".dist-info")}
     missing, more = expected - found, found - expected - metadata
     if missing or more or not metadata:

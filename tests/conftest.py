@@ -41,6 +41,8 @@ def environment(cache: Path, **variables: str) -> dict[str, str]:
         TORCHINDUCTOR_FX_GRAPH_CACHE="0",
         TORCHINDUCTOR_AUTOGRAD_CACHE="0",
         TORCHINDUCTOR_CACHE_DIR=str(cache),
+        # Stock must be stock: where lowering_hooks is wanted, it is imported.
+        TORCH_DEVICE_BACKEND_AUTOLOAD="0",
         # Scalar C++: spares every process the 20 s of finding out what vector instructions there are.
         TORCHINDUCTOR_VEC_ISA_OK="0",
     )

@@ -1,0 +1,47 @@
+"""What PyTorch and vLLM call when they start: entry points that cannot fail.
+
+A module of its own, outside the package: whatever keeps the package from being imported (a dependency that is
+missing or broken, a checkout in the current folder) must not keep PyTorch or vLLM from it.  PyTorch 2.5 and
+later calls the group ``torch.backends`` at the end of ``import torch``, which fails where one of them raises;
+vLLM calls the group ``vllm.general_plugins`` in every process that it starts, and catches nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+_told = False
+
+
+def torch_backend() -> None:
+    """Apply lowering-hooks, unless ``LOWERING_HOOKS`` switches it off."""
+    _apply(with_vllm_kernels=False)
+
+
+def vllm_plugin() -> None:
+    """Apply lowering-hooks, and allow the namespaces of vLLM's compiled kernels."""
+    _apply(with_vllm_kernels=True)
+
+
+def _apply(with_vllm_kernels: bool) -> None:
+    global _told
+    # As lowering_hooks.settings has it; asked here, so that nothing at all is imported.
+    if os.environ.get("LOWERING_HOOKS", "").strip().lower() in ("0", "off", "false", "no"):
+        return
+    try:
+        import lowering_hooks  # importing applies it
+
+        if with_vllm_kernels:
+            from lowering_hooks.namespaces import VLLM_KERNELS
+
+            lowering_hooks.allow(*VLLM_KERNELS)
+    except Exception as error:
+        if not _told:
+            _told = True
+            logging.getLogger("lowering_hooks").warning(
+                "could not be imported, PyTorch runs as without it; LOWERING_HOOKS=0 ends this message: "
+                "%s: %s",
+                type(error).__name__,
+                error,
+            )
