@@ -6,11 +6,11 @@ import argparse
 import importlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import lowering_hooks
 
-from . import demo, report_file
+from . import check, demo, report_file
 from .inductor import GRAPH
 from .layer import torch_is_there
 
@@ -32,6 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     status = commands.add_parser("status", help="load Inductor and say what is hooked, how and why")
     status.add_argument("--json", action="store_true", help="print JSON")
+
+    checked = commands.add_parser(
+        "check", help="compile a small graph as stock and with lowering-hooks, and exit with 1 if they differ"
+    )
+    checked.add_argument("--json", action="store_true", help="print JSON")
 
     reported = commands.add_parser("report", help="print reports that LOWERING_HOOKS_REPORT has written")
     reported.add_argument("files", nargs="+", metavar="FILE", help="a report, of one process")
@@ -59,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _status(options.json)
     if options.command == "report":
         return _report(options.files, options.json)
-    return _demo(options.layers, options.deadline, options.json)
+    if options.command == "check":
+        return _run(lambda: check.run(progress=sys.stderr), "check", options.json)
+    return _run(lambda: demo.run(options.layers, options.deadline, progress=sys.stderr), "demo", options.json)
 
 
 def _status(as_json: bool) -> int:
@@ -94,20 +101,21 @@ def _report(files: Sequence[str], as_json: bool) -> int:
     return 0
 
 
-def _demo(layers: int, deadline: float, as_json: bool) -> int:
+def _run(task: Callable[[], check.Verdict | demo.Outcome], command: str, as_json: bool) -> int:
+    """Run what compiles in processes of its own, and print what came of it."""
     if not torch_is_there():
-        print("lowering-hooks demo: PyTorch is not installed here", file=sys.stderr)
+        print(f"lowering-hooks {command}: PyTorch is not installed here", file=sys.stderr)
         return 1
     try:
-        outcome = demo.run(layers, deadline, progress=sys.stderr)
+        found = task()
     except demo.WorkerError as error:
-        print(f"lowering-hooks demo: {error}", file=sys.stderr)
+        print(f"lowering-hooks {command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nlowering-hooks demo: interrupted", file=sys.stderr)
+        print(f"\nlowering-hooks {command}: interrupted", file=sys.stderr)
         return 130
-    print(outcome.as_json() if as_json else f"\n{outcome}")
-    return 0 if outcome.ok else 1
+    print(found.as_json() if as_json else f"\n{found}")
+    return 0 if found.ok else 1
 
 
 def _whole_number(text: str) -> int:

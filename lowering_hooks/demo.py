@@ -161,12 +161,12 @@ def run(layers: int, deadline: float, progress: IO[str]) -> Outcome:
                     "shallow": shallow,
                     "layers": layers,
                 }
-                events = _run_worker(spec, deadline, folder, f"{case}, {variant}", progress)
+                events = run_worker(spec, deadline, folder, f"{case}, {variant}", progress)
                 if variant == STOCK:
                     stock = events["shallow"]
                 torch_version = events["start"]["torch"]
                 hooked = events["start"]["status"] or hooked
-                rows.append(_row(case, variant, events, stock))
+                rows.append(row_of(case, variant, events, stock))
     notes = (
         f"PyTorch {torch_version}, Python {sys.version.split()[0]}, CPU.",
         f"Code and strides are compared at {shallow} layers, which stock survives.",
@@ -177,7 +177,7 @@ def run(layers: int, deadline: float, progress: IO[str]) -> Outcome:
     return Outcome(torch_version, layers, shallow, deadline, tuple(rows), notes)
 
 
-def _row(case: str, variant: str, events: Mapping[str, Mapping[str, Any]], stock: Mapping[str, Any]) -> Row:
+def row_of(case: str, variant: str, events: Mapping[str, Mapping[str, Any]], stock: Mapping[str, Any]) -> Row:
     shallow, deep = events["shallow"], events.get("deep")
     failing = case == FAILING
     if deep is None:
@@ -228,7 +228,7 @@ def _notes(rows: list[Row], torch_version: str, layers: int) -> Iterator[str]:
         )
 
 
-def _run_worker(
+def run_worker(
     spec: Mapping[str, Any], deadline: float, folder: str, label: str, progress: IO[str]
 ) -> dict[str, Mapping[str, Any]]:
     """Run one process and return its events: "start", "shallow", and "deep" unless its deadline came."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 from installed import DEMO_IS_EQUAL, RELEASE
@@ -140,6 +141,48 @@ def test_a_worker_that_dies_is_an_error_with_its_words(monkeypatch, capsys) -> N
     err = capsys.readouterr().err
     assert "INFO off, stock: exit status 1" in err
     assert "no compiler here" in err
+
+
+@pytest.mark.parametrize("strategy", ["call_function", "set_proxy"])
+def test_check_compares_a_compile_with_stock(monkeypatch, strategy, capsys) -> None:
+    monkeypatch.setenv("LOWERING_HOOKS_STRATEGY", strategy)
+    lowering_hooks.apply(strategy)
+    assert main(["check"]) == 0
+    out = capsys.readouterr().out
+    for part in ("generated code  identical to stock", "kernel strides  identical to stock", AS_STOCK):
+        assert part in out
+    assert f"works: by {strategy}, what is compiled is what stock PyTorch makes" in out
+    characters = re.search(r"logged text     ([\d,]+) characters, ([\d,]+) in stock", out)
+    ours, stocks = (int(number.replace(",", "")) for number in characters.groups())
+    assert ours < 4 * 4000 < stocks
+
+
+def test_check_fails_where_the_compile_differs(monkeypatch, capsys) -> None:
+    def events(spec, *_):
+        code = [spec["variant"]]
+        end = {
+            "code": code,
+            "strides": [],
+            "equal": True,
+            "seconds": 1.0,
+            "characters": 1,
+            "error": "",
+            "message": "",
+        }
+        return {"shallow": end, "deep": end}
+
+    monkeypatch.setattr(demo, "run_worker", events)
+    assert main(["check", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] is False
+    assert "does NOT work here" in found["words"]
+    assert found["compiled"]["code_identical"] is False
+
+
+def test_check_fails_where_nothing_is_hooked(capsys) -> None:
+    lowering_hooks.remove()
+    assert main(["check"]) == 1
+    assert "NOT hooked: removed by remove()" in capsys.readouterr().out
 
 
 def test_python_m_lowering_hooks_works(run) -> None:

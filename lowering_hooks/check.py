@@ -1,0 +1,103 @@
+"""``lowering-hooks check``: for a Dockerfile or a CI job, whether it works with the PyTorch that is there.
+
+One small graph is compiled as stock and with lowering-hooks, each in a process of its own, and compared.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from typing import IO, Final
+
+import lowering_hooks
+
+from . import demo
+from .inductor import GRAPH
+from .layer import Status
+
+# Seconds that the second compile of a process may take.  It takes one or two.
+_DEADLINE: Final = 60.0
+_CASE: Final = "INFO on"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found.
+
+    Attributes:
+        ok: Whether something is hooked, and the compile came out as stock's.
+        words: The same in a sentence.
+        status: What is hooked in this process.
+        compiled: The compile with lowering-hooks beside stock's; None where nothing is hooked.
+        stock_characters: The size of the text that stock logged; None where nothing is hooked.
+    """
+
+    ok: bool
+    words: str
+    status: Status
+    compiled: demo.Row | None = None
+    stock_characters: int | None = None
+
+    def as_json(self) -> str:
+        compiled = None if self.compiled is None else asdict(self.compiled)
+        return json.dumps(
+            {
+                "ok": self.ok,
+                "words": self.words,
+                "status": self.status.as_dict(),
+                "compiled": compiled,
+                "stock_characters": self.stock_characters,
+            },
+            indent=2,
+        )
+
+    def __str__(self) -> str:
+        lines = [str(self.status), ""]
+        row = self.compiled
+        if row is not None:
+            rows = {
+                "generated code": "identical to stock" if row.code_identical else "DIFFERENT from stock",
+                "kernel strides": "identical to stock" if row.strides_identical else "DIFFERENT from stock",
+                "result": row.result,
+                "logged text": f"{row.characters or 0:,} characters, {self.stock_characters or 0:,} in stock",
+            }
+            lines += [*(f"{label:14}  {value}" for label, value in rows.items()), ""]
+        return "\n".join([*lines, self.words])
+
+
+def run(progress: IO[str]) -> Verdict:
+    """Check.
+
+    Args:
+        progress: Where to write what is running, and for how long.
+
+    Raises:
+        WorkerError: A compile's process ended without a result, as where g++ is missing.
+    """
+    try:
+        importlib.import_module(GRAPH)
+    except Exception as error:
+        problem = f"Inductor could not be imported: {type(error).__name__}: {error}"
+        return Verdict(False, f"NOT checked: {problem}", lowering_hooks.status())
+    status = lowering_hooks.status()
+    if status.state != "active":
+        return Verdict(False, f"NOT hooked: {status.reason}", status)
+
+    layers = demo.SHALLOW_LAYERS
+    events = {}
+    with tempfile.TemporaryDirectory(prefix="lowering-hooks-check-") as folder:
+        for variant in (demo.STOCK, demo.OURS):
+            spec = {"variant": variant, "info": True, "failing": False, "shallow": layers, "layers": layers}
+            events[variant] = demo.run_worker(spec, _DEADLINE, folder, variant, progress)
+    stock = events[demo.STOCK]
+    row = demo.row_of(_CASE, demo.OURS, events[demo.OURS], stock["shallow"])
+    if row.good:
+        words = f"works: by {status.strategy}, what is compiled is what stock PyTorch makes"
+    else:
+        words = (
+            "does NOT work here: what is compiled is not what stock PyTorch makes; "
+            "LOWERING_HOOKS=0 switches it off"
+        )
+    return Verdict(row.good, words, status, row, stock["shallow"]["characters"])

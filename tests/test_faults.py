@@ -1,0 +1,80 @@
+"""Whatever is wrong with the PyTorch that is there: a compile works as in stock, and one WARNING says what is wrong.
+
+Each case breaks, in a fresh process, what we touch and what Inductor itself can do without.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+COMPILE = """
+import logging, sys, torch, torch._inductor.graph
+messages = []
+class Messages(logging.Handler):
+    def emit(self, record):
+        messages.append((record.levelname, record.getMessage()))
+logging.getLogger("lowering_hooks").addHandler(Messages())
+graph, lowering, exc = (sys.modules[f"torch._inductor.{name}"] for name in ("graph", "lowering", "exc"))
+"""
+
+CHECK = """
+import lowering_hooks
+for _ in range(2):
+    status = lowering_hooks.status()
+assert status.state == {state!r}, status
+assert status.strategy == {strategy!r}, status
+warnings = [text for level, text in messages if level == "WARNING"]
+assert len(warnings) == {warnings}, warnings
+x = torch.randn(4)
+library = torch.library.Library("vllm", "DEF")
+library.define("op(Tensor x) -> Tensor")
+library.impl("op", lambda x: x * 2, "CPU")
+library.impl("op", lambda x: x.new_empty(x.shape), "Meta")
+assert torch.equal(torch.compile(lambda x: torch.ops.vllm.op(x) + 1)(x), x * 2 + 1)
+lowering_hooks.report(), lowering_hooks.remove(), lowering_hooks.apply(), lowering_hooks.status()
+"""
+
+FALLS_BACK = {"state": "active", "strategy": "set_proxy", "warnings": 1}
+NOTHING = {"state": "inactive", "strategy": "none", "warnings": 1}
+AS_EVER = {"state": "active", "strategy": "call_function", "warnings": 0}
+
+FAULTS = {
+    "operator_str renamed": (
+        "exc.OperatorIssue.text = exc.OperatorIssue.operator_str; del exc.OperatorIssue.operator_str",
+        FALLS_BACK,
+    ),
+    "operator_str no static method": (
+        "f = exc.OperatorIssue.operator_str; exc.OperatorIssue.operator_str = lambda *args: f(*args)",
+        FALLS_BACK,
+    ),
+    "operator_str takes more": (
+        "f = exc.OperatorIssue.operator_str\n"
+        "exc.OperatorIssue.operator_str = staticmethod(lambda target, args, kwargs, style: f(target, args, kwargs))",
+        FALLS_BACK,
+    ),
+    "exc missing": ("del sys.modules['torch._inductor.exc']", FALLS_BACK),
+    "exc empty": ("sys.modules['torch._inductor.exc'] = type(exc)('torch._inductor.exc')", FALLS_BACK),
+    "call_function takes more": (
+        "f = graph.GraphLowering.call_function\n"
+        "graph.GraphLowering.call_function = lambda self, target, args, kwargs, more=None: f(self, target, args, kwargs)",
+        FALLS_BACK,
+    ),
+    "allow list frozen": (
+        "graph.FALLBACK_ALLOW_LIST = lowering.FALLBACK_ALLOW_LIST = frozenset(lowering.FALLBACK_ALLOW_LIST)",
+        AS_EVER,
+    ),
+    "two allow lists": ("lowering.FALLBACK_ALLOW_LIST = set(lowering.FALLBACK_ALLOW_LIST)", AS_EVER),
+    "version no string": ("torch.__version__ = 7", FALLS_BACK),
+    "version unreadable": ("torch.__version__ = 'main@abc'", FALLS_BACK),
+    "both contracts broken": (
+        "f = exc.OperatorIssue.operator_str; exc.OperatorIssue.operator_str = lambda *args: f(*args)\n"
+        "lowering.FALLBACK_ALLOW_LIST = set(lowering.FALLBACK_ALLOW_LIST)",
+        NOTHING,
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_compile_works_as_in_stock(run_beside_inductor, fault: str) -> None:
+    code, expected = FAULTS[fault]
+    run_beside_inductor(COMPILE + code + CHECK.format(**expected))
