@@ -20,7 +20,7 @@ MAX_NODES: Final = 20_000
 # Stands for more characters than anybody counts.  No float is larger than 1.8e308.
 ENDLESS: Final = 10**300
 # A buffer's own part of Inductor's text: its name, its layout, the labels of its fields.  The shortest that
-# was seen in 2.0.1 to 2.15.0 had 150.
+# was seen in 2.0.1, 2.4.1, 2.8.0 and 2.12.1 had 150.
 _BUFFER_CHARACTERS: Final = 100
 # Objects that are looked through for the operands of one node: lists of arguments, closures, layouts.
 _MAX_HELD: Final = 100_000
