@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from snippets import COMPILE_ONE
 
-COMPILE = """
-import torch, torch._inductor.compile_fx
+COMPILE = (
+    COMPILE_ONE
+    + """
+import torch._inductor.compile_fx
 from torch._inductor import graph, lowering
 from torch._inductor.exc import OperatorIssue
 from torch._inductor.graph import GraphLowering
 stock = vars(GraphLowering)["call_function"], vars(OperatorIssue)["operator_str"]
 def standing():
     return vars(GraphLowering)["call_function"], vars(OperatorIssue)["operator_str"]
-library = torch.library.Library("vllm", "DEF")
-def compile_one(name):
-    library.define(f"{name}(Tensor x) -> Tensor")
-    library.impl(name, lambda x: x * 2, "CPU")
-    library.impl(name, lambda x: x.new_empty(x.shape), "Meta")
-    op = getattr(torch.ops.vllm, name).default
-    torch._dynamo.reset()
-    x = torch.randn(4)
-    assert torch.equal(torch.compile(lambda x: op(x) + 1)(x), x * 2 + 1)
 def fallbacks():
     return [op.op for op in lowering_hooks.report().ops if op.fallbacks]
 """
+)
 
 
 def test_a_wrapper_around_ours_stays_when_we_go(run_beside_inductor) -> None:

@@ -6,9 +6,10 @@ Each case breaks, in a fresh process, what we touch and what Inductor itself can
 from __future__ import annotations
 
 import pytest
+from snippets import COMPILE_ONE
 
-COMPILE = """
-import logging, sys, torch, torch._inductor.graph
+WATCH = """
+import logging, sys, torch._inductor.graph
 messages = []
 class Messages(logging.Handler):
     def emit(self, record):
@@ -25,12 +26,7 @@ assert status.state == {state!r}, status
 assert status.strategy == {strategy!r}, status
 warnings = [text for level, text in messages if level == "WARNING"]
 assert len(warnings) == {warnings}, warnings
-x = torch.randn(4)
-library = torch.library.Library("vllm", "DEF")
-library.define("op(Tensor x) -> Tensor")
-library.impl("op", lambda x: x * 2, "CPU")
-library.impl("op", lambda x: x.new_empty(x.shape), "Meta")
-assert torch.equal(torch.compile(lambda x: torch.ops.vllm.op(x) + 1)(x), x * 2 + 1)
+compile_one("op")
 lowering_hooks.report(), lowering_hooks.remove(), lowering_hooks.apply(), lowering_hooks.status()
 """
 
@@ -77,4 +73,4 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_compile_works_as_in_stock(run_beside_inductor, fault: str) -> None:
     code, expected = FAULTS[fault]
-    run_beside_inductor(COMPILE + code + CHECK.format(**expected))
+    run_beside_inductor(COMPILE_ONE + WATCH + code + CHECK.format(**expected))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import DEADLINE, environment
 from installed import SERIES
+from snippets import COMPILE_ONE
 
 import _lowering_hooks_autoload as autoload
 import lowering_hooks
@@ -19,22 +20,19 @@ from lowering_hooks.namespaces import VLLM_KERNELS
 TESTS = Path(__file__).parent
 loads_backends = pytest.mark.skipif(SERIES < (2, 5), reason="PyTorch loads entry points from 2.5 on")
 
-COMPILE = """
-import torch, torch._dynamo
-library = torch.library.Library("vllm", "DEF")
-library.define("op(Tensor x) -> Tensor")
-library.impl("op", lambda x: x * 2, "CPU")
-library.impl("op", lambda x: x.new_empty(x.shape), "Meta")
-def compile_one():
+COMPILE = (
+    COMPILE_ONE
+    + """
+def compile_hooked():
     if not hasattr(torch, "_import_device_backends"):
         import lowering_hooks  # PyTorch loads no entry points before 2.5
-    x = torch.randn(4)
-    assert torch.equal(torch.compile(lambda x: torch.ops.vllm.op(x) + 1)(x), x * 2 + 1)
+    compile_one("op")
     import sys
     lowering_hooks = sys.modules["lowering_hooks"]
     (op,) = lowering_hooks.report().ops
     assert (lowering_hooks.status().state, op.op, op.fallbacks) == ("active", "vllm.op.default", 1)
 """
+)
 
 
 @pytest.mark.parametrize(
@@ -148,12 +146,12 @@ def test_children_are_hooked(run, tmp_path, method) -> None:
 if __name__ == "__main__":
     import concurrent.futures, multiprocessing
     context = multiprocessing.get_context({method!r})
-    child = context.Process(target=compile_one)
+    child = context.Process(target=compile_hooked)
     child.start()
     child.join()
     assert child.exitcode == 0, child.exitcode
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
-        executor.submit(compile_one).result()
+        executor.submit(compile_hooked).result()
 """
     )
     run(script, TORCH_DEVICE_BACKEND_AUTOLOAD="1", TORCHINDUCTOR_COMPILE_THREADS="1")
@@ -164,7 +162,7 @@ def test_a_compile_by_inductors_own_processes_is_hooked(run) -> None:
         COMPILE
         + """
 if __name__ == "__main__":
-    compile_one()
+    compile_hooked()
 """,
         TORCH_DEVICE_BACKEND_AUTOLOAD="1",
         TORCHINDUCTOR_COMPILE_THREADS="2",

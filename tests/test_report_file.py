@@ -5,30 +5,17 @@ from __future__ import annotations
 import json
 
 import pytest
+from snippets import COMPILE_ONE
 
 from lowering_hooks import report_file
 from lowering_hooks.__main__ import main
 
-COMPILE = """
-import torch, lowering_hooks
-library = torch.library.Library("vllm", "DEF")
-def compile_one(name):
-    library.define(f"{name}(Tensor x) -> Tensor")
-    library.impl(name, lambda x: x * 2, "CPU")
-    library.impl(name, lambda x: x.new_empty(x.shape), "Meta")
-    op = getattr(torch.ops.vllm, name).default
-    x = torch.randn(4)
-    torch._dynamo.reset()
-    assert torch.equal(torch.compile(lambda x: op(x) + 1)(x), x * 2 + 1)
-"""
-
 
 def test_each_process_writes_its_own_when_it_ends(run, tmp_path) -> None:
     run(
-        "import torch._dynamo\n"
-        + COMPILE
+        COMPILE_ONE
         + """
-import multiprocessing, os
+import multiprocessing, os, lowering_hooks
 compile_one("parent")
 child = multiprocessing.get_context("fork").Process(target=compile_one, args=("child",))
 child.start()
