@@ -43,6 +43,8 @@ def environment(cache: Path, **variables: str) -> dict[str, str]:
         TORCHINDUCTOR_CACHE_DIR=str(cache),
         # Stock must be stock: where lowering_hooks is wanted, it is imported.
         TORCH_DEVICE_BACKEND_AUTOLOAD="0",
+        # Spares every process a second one that imports torch to compile in.
+        TORCHINDUCTOR_COMPILE_THREADS="1",
         # Scalar C++: spares every process the 20 s of finding out what vector instructions there are.
         TORCHINDUCTOR_VEC_ISA_OK="0",
     )
@@ -115,7 +117,7 @@ def run_beside_inductor(cache: Path, tmp_path_factory: pytest.TempPathFactory) -
         stdout=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env=environment(cache, TORCHINDUCTOR_COMPILE_THREADS="1"),
+        env=environment(cache),
     )
     assert server.stdin is not None
     assert server.stdout is not None

@@ -154,7 +154,7 @@ if __name__ == "__main__":
         executor.submit(compile_hooked).result()
 """
     )
-    run(script, TORCH_DEVICE_BACKEND_AUTOLOAD="1", TORCHINDUCTOR_COMPILE_THREADS="1")
+    run(script, TORCH_DEVICE_BACKEND_AUTOLOAD="1")
 
 
 def test_a_compile_by_inductors_own_processes_is_hooked(run) -> None:
@@ -175,7 +175,6 @@ def test_a_deep_tensor_parallel_model_compiles_in_every_rank_of_torchrun(cache, 
         cache,
         TORCH_DEVICE_BACKEND_AUTOLOAD="1",
         LOWERING_HOOKS_NAMESPACES="tensor_parallel",
-        TORCHINDUCTOR_COMPILE_THREADS="1",
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(

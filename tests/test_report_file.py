@@ -27,7 +27,6 @@ if os.fork() == 0:
 assert os.wait()[1] == 0
 """,
         LOWERING_HOOKS_REPORT=str(tmp_path / "report-%p.json"),
-        TORCHINDUCTOR_COMPILE_THREADS="1",
     )
     files = sorted(tmp_path.iterdir())
     found = {path: json.loads(path.read_text()) for path in files}

@@ -74,5 +74,4 @@ def test_eight_threads_compile_while_others_allow_apply_remove_and_look(run) -> 
         lowering_hooks.bounded_ir(False)
         assert (vars(GraphLowering)["call_function"], vars(OperatorIssue)["operator_str"]) == stock
         """,
-        TORCHINDUCTOR_COMPILE_THREADS="1",
     )
