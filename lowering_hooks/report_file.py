@@ -25,6 +25,7 @@ def write_at_exit(pattern: str, layer: Layer) -> None:
         pattern: The file, in a folder that is there; ``%p`` stands for the process's number.
         layer: What is reported on.
     """
+    pattern = os.path.abspath(pattern)  # the process may go to another folder
 
     def write() -> None:
         if loaded() is None:
