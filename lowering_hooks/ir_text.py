@@ -49,18 +49,19 @@ class BoundedIR:
                 setattr(kind, name, original)
         self._replaced.clear()
 
-    def _wrap(self, original: Callable[[Any], str]) -> Callable[[Any], str]:
+    def _wrap(self, original: Callable[..., str]) -> Callable[..., str]:
         @functools.wraps(original)
-        def text(node: Any) -> str:
+        def text(node: Any, *args: Any, **kwargs: Any) -> str:
+            # Loops.__str__ takes names; seen in 2.0.1 and 2.5.1.
             outer, depth = _writing.get()
             # A class may ask its base class, or its __repr__ its __str__: that is still the same node.
             if not self._live or outer is node or type(node).__name__ in BOXES:
-                return original(node)
+                return original(node, *args, **kwargs)
             if depth and (isinstance(held(node, "name"), str) or depth > _MAX_UNNAMED):
                 return _name(node)
             token = _writing.set((node, depth + 1))
             try:
-                return original(node)
+                return original(node, *args, **kwargs)
             finally:
                 _writing.reset(token)
 

@@ -87,6 +87,26 @@ def test_a_cycle_has_an_end() -> None:
     assert str(first) == repr(first) == "Ring(first, next=<second Ring>)"
 
 
+def test_a_text_that_takes_more_than_the_node_is_given_it() -> None:
+    """As Reduction.__str__ passes names to Loops.__str__ on 2.0 and 2.5."""
+
+    class Loops(ir.IRNode):
+        def __str__(self, names: tuple[str, ...] = ("ranges",)) -> str:
+            return f"names={names}"
+
+        __hash__ = object.__hash__
+
+    class Reduction(Loops):
+        def __str__(self) -> str:
+            return Loops.__str__(self, names=("ranges", "type"))
+
+        __hash__ = object.__hash__
+
+    lowering_hooks.bounded_ir()
+    assert str(object.__new__(Loops)) == "names=('ranges',)"
+    assert str(object.__new__(Reduction)) == "names=('ranges', 'type')"
+
+
 def test_it_puts_back_the_very_functions() -> None:
     before = texts()
     assert lowering_hooks.status().bounded_ir is False
