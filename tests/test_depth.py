@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from installed import DEMO_IS_EQUAL
+from installed import DEMO_IS_EQUAL, SERIES
 
 import lowering_hooks
 
@@ -74,6 +74,7 @@ def test_ten_layers_of_a_chain_compile_as_in_stock_and_sixty_end(run, record) ->
     assert stock["characters"] > 100_000
     assert 0 < hooked["characters"] < 3 * 4000  # three ops, each described once
     assert 0 < deep["characters"] < 3 * 4000
-    # At DEBUG Inductor writes every node at least once.
     assert at_debug["code"] == deep["code"]
-    assert 100_000 < at_debug["all_characters"] < 10_000_000
+    assert at_debug["all_characters"] < 10_000_000
+    # At DEBUG Inductor writes every node at least once; 2.0.1 does not, 2.4.1 does.
+    assert at_debug["all_characters"] > 100_000 or SERIES < (2, 4)
