@@ -1,7 +1,7 @@
 """Bounds the text of IR nodes themselves, wherever Inductor asks for it.
 
 ``operator_str`` is not the only place that prints IR.  At DEBUG the scheduler logs each node it has placed
-(``scheduling %s``; seen in 2.0 to 2.15), with everything behind it, so that TORCH_LOGS=+inductor does not end
+(seen in 2.4.1, 2.8.0 and 2.12.1), with everything behind it, so that TORCH_LOGS=+inductor does not end
 either.  Here a node is written in full, and what stands behind it by name.
 """
 
