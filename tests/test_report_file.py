@@ -16,6 +16,8 @@ def test_each_process_writes_its_own_when_it_ends(run, tmp_path) -> None:
         COMPILE_ONE
         + """
 import multiprocessing, os, lowering_hooks
+import torch._inductor.config
+torch._inductor.config.compile_threads = 1  # 2.0 knows no variable for it, and a forked child would wait for ever
 compile_one("parent")
 child = multiprocessing.get_context("fork").Process(target=compile_one, args=("child",))
 child.start()
