@@ -39,10 +39,16 @@ def write_at_exit(pattern: str, layer: Layer) -> None:
     atexit.register(write)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=layer.records.forget)
+
+    def write_if_any() -> None:
+        # Inductor's own compile processes are forked, too, and have nothing to say.
+        if layer.records.report().ops:
+            write()
+
     # Its forked children end without atexit.
     from multiprocessing import util
 
-    util.register_after_fork(write, lambda write: util.Finalize(None, write, exitpriority=0))
+    util.register_after_fork(write, lambda _: util.Finalize(None, write_if_any, exitpriority=0))
 
 
 def contents(layer: Layer) -> dict[str, Any]:
