@@ -32,6 +32,10 @@ TORCH_INDEX = os.environ.get("TORCH_INDEX")
 # The last series before call_function changed, and the newest: what CI runs (nox -t eras).
 ERAS = ("2.0", "2.4", "2.5", "2.9", "2.12", "2.13", RELEASES[0].series)
 
+# Where the environment forbids bytecode files, each fresh process would compile Inductor's source anew, which
+# takes longer than what it is there for.
+WITH_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
+
 # Releases other than those of the table, which only the contract is checked on.
 PATCH_RELEASES = ("2.0.0", "2.4.0", "2.5.0", "2.7.0", "2.9.0", "2.12.0", "2.14.0")
 
@@ -66,9 +70,7 @@ def install_newest_eager(session: nox.Session) -> None:
 
 
 def run_tests(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
-    # Where the environment forbids bytecode files, each of the tests' processes would compile Inductor's
-    # source anew, which takes longer than what it tests.
-    env = {"PYTHONDONTWRITEBYTECODE": ""} | (env or {})
+    env = WITH_BYTECODE | (env or {})
     # loadfile: the tests of one file share the compiles of a session fixture.
     session.run("pytest", "-n", "2", "--dist", "loadfile", *arguments, env=env)
 
@@ -204,14 +206,14 @@ def compatibility(session: nox.Session) -> None:
 def demo(session: nox.Session) -> None:
     """Run the demo on the newest series whose log text is eager, where stock hangs whatever is logged."""
     install_newest_eager(session)
-    session.run("lowering-hooks", "demo", *session.posargs, env={"PYTHONDONTWRITEBYTECODE": ""})
+    session.run("lowering-hooks", "demo", *session.posargs, env=WITH_BYTECODE)
 
 
 @nox.session
 def texts(session: nox.Session) -> None:
     """Write docs/texts.md: one fallback as stock PyTorch and as lowering-hooks writes it."""
     install_newest_eager(session)
-    session.run("python", "docs/make_texts.py", env={"PYTHONDONTWRITEBYTECODE": ""})
+    session.run("python", "docs/make_texts.py", env=WITH_BYTECODE)
 
 
 @nox.session
@@ -219,7 +221,7 @@ def bench(session: nox.Session) -> None:
     """Measure how the texts grow, on the newest series whose log text is eager."""
     install_newest_eager(session)
     script, results = ROOT / "benchmarks" / "graph_text.py", ROOT / "benchmarks" / "graph_text.json"
-    session.run("python", str(script), str(results), env={"PYTHONDONTWRITEBYTECODE": ""})
+    session.run("python", str(script), str(results), env=WITH_BYTECODE)
 
 
 @nox.session

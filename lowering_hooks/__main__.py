@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from collections.abc import Callable, Sequence
 import lowering_hooks
 
 from . import check, demo, report_file
-from .inductor import GRAPH
+from .inductor import import_problem
 from .layer import torch_is_there
 
 
@@ -70,14 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _status(as_json: bool) -> int:
-    problem = ""
-    try:
-        importlib.import_module(GRAPH)
-    except Exception as error:  # PyTorch is missing, or broken in whatever way
-        problem = f"{type(error).__name__}: {error}"
+    problem = import_problem()
     status = lowering_hooks.status()
     if as_json:
-        print(json.dumps(status.as_dict() | {"import_error": problem or None}, indent=2))
+        print(json.dumps(status.as_dict() | {"import_error": problem}, indent=2))
     else:
         print(status)
         if problem and torch_is_there():

@@ -5,7 +5,6 @@ One small graph is compiled as stock and with lowering-hooks, each in a process 
 
 from __future__ import annotations
 
-import importlib
 import json
 import tempfile
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ from typing import IO, Final
 import lowering_hooks
 
 from . import demo
-from .inductor import GRAPH
+from .inductor import import_problem
 from .layer import Status
 
 # Seconds that the second compile of a process may take.  It takes one or two.
@@ -76,12 +75,10 @@ def run(progress: IO[str]) -> Verdict:
     Raises:
         WorkerError: A compile's process ended without a result, as where g++ is missing.
     """
-    try:
-        importlib.import_module(GRAPH)
-    except Exception as error:
-        problem = f"Inductor could not be imported: {type(error).__name__}: {error}"
-        return Verdict(False, f"NOT checked: {problem}", lowering_hooks.status())
+    problem = import_problem()
     status = lowering_hooks.status()
+    if problem:
+        return Verdict(False, f"NOT checked: Inductor could not be imported: {problem}", status)
     if status.state != "active":
         return Verdict(False, f"NOT hooked: {status.reason}", status)
 

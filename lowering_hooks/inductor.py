@@ -1,11 +1,21 @@
-"""The loaded Inductor: its modules, found without importing anything."""
+"""The loaded Inductor: its modules, found without importing anything unless that is asked for."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any, Final, NamedTuple
 
 GRAPH: Final = "torch._inductor.graph"
+
+
+def import_problem() -> str | None:
+    """Import Inductor, and return what kept it from being imported; None where it is there."""
+    try:
+        importlib.import_module(GRAPH)
+    except Exception as error:  # PyTorch is missing, or broken in whatever way
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 class Inductor(NamedTuple):

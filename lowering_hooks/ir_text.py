@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, Final
 
+from .inductor import is_ir_class
 from .ir_graph import BOXES, held
 
 _TEXTS: Final = ("__str__", "__repr__")
@@ -69,12 +70,12 @@ class BoundedIR:
 
 
 def _classes(root: type) -> Iterator[type]:
-    """Yield ``root`` and what is derived from it, layouts left out: they are nodes on old releases."""
+    """Yield ``root`` and what is derived from it, layouts left out."""
     pending: list[type] = [root]
     seen: set[type] = {root}
     while pending:
         kind = pending.pop()
-        if not kind.__name__.endswith("Layout"):
+        if is_ir_class(kind):
             yield kind
         derived: set[type] = set(type.__subclasses__(kind)) - seen
         seen |= derived

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import importlib.util
 import logging
@@ -282,18 +283,17 @@ class Layer:
 
     def _installed_hook(self, strategy: Strategy, inductor: Inductor) -> Hook:
         hook: Hook | None = None
+        make: Callable[[Inductor, Namespaces, Records], Hook]
+        if strategy == "call_function":
+            find_problems = CallFunctionHook.problems
+            make = functools.partial(CallFunctionHook, detail=self._settings.detail)
+        else:
+            find_problems, make = SetProxyHook.problems, SetProxyHook
         try:
-            if strategy == "call_function":
-                problems = CallFunctionHook.problems(inductor)
-            else:
-                problems = SetProxyHook.problems(inductor)
+            problems = find_problems(inductor)
             if problems:
                 raise _BrokenContractError("; ".join(problems))
-            if strategy == "call_function":
-                detail = self._settings.detail
-                hook = CallFunctionHook(inductor, self.namespaces, self.records, detail)
-            else:
-                hook = SetProxyHook(inductor, self.namespaces, self.records)
+            hook = make(inductor, self.namespaces, self.records)
             if self._hook is not None:
                 self._hook.remove()
                 self._hook = None

@@ -40,10 +40,15 @@ def site_of(lowering: Any) -> Site:
 
 
 def source_of(node: Any) -> str | None:
-    """Return ``file:line`` of the innermost frame of an FX node's ``stack_trace``; None where it has none."""
-    meta = getattr(node, "meta", None)
-    trace = meta.get("stack_trace") if isinstance(meta, dict) else None
-    return _innermost(trace[-_MAX_TRACE:]) if isinstance(trace, str) else None
+    """Return ``file:line`` of the innermost frame of an FX node's ``stack_trace``; None where it has none.
+
+    Never raises.
+    """
+    try:
+        trace = node.meta["stack_trace"]
+        return _innermost(trace[-_MAX_TRACE:])
+    except Exception:
+        return None
 
 
 @functools.lru_cache(maxsize=1024)

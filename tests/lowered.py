@@ -43,6 +43,8 @@ def arguments_of(model, *inputs, schema="(Tensor x) -> Tensor", look, dynamic=Fa
     except Exception as error:
         if Looked.__name__ not in str(error):
             raise
+    else:
+        raise AssertionError("the compile went on after the arguments were seen")
     if SERIES == (2, 0):  # which keeps the origin nodes of a failed compile for all that follow
         torch._inductor.ir.IRNode._current_origins = set()
     (found,) = seen

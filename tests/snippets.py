@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-# custom_op(NAME) defines an op of an allowed namespace, which doubles its argument and has no lowering.
-CUSTOM_OP = """
-import torch, torch._dynamo
-library = torch.library.Library("vllm", "DEF")
-def custom_op(name):
+# compile_one(NAME) compiles a model that calls an op of an allowed namespace without a lowering, and looks at
+# what came out.  Nothing is imported before it is called.
+COMPILE_ONE = """
+libraries = {}
+def custom_op(name, namespace="vllm"):
+    from torch.library import Library
+    library = libraries.get(namespace) or libraries.setdefault(namespace, Library(namespace, "DEF"))
     library.define(f"{name}(Tensor x) -> Tensor")
     library.impl(name, lambda x: x * 2, "CPU")
     library.impl(name, lambda x: x.new_empty(x.shape), "Meta")
-    return getattr(torch.ops.vllm, name).default
-"""
-
-# compile_one(NAME) compiles a model that calls such an op, and looks at what came out.
-COMPILE_ONE = (
-    CUSTOM_OP
-    + """
-def compile_one(name):
-    op = custom_op(name)
+    import torch
+    return getattr(getattr(torch.ops, namespace), name).default
+def compile_one(name="op", namespace="vllm"):
+    import torch, torch._dynamo  # which 2.0 does not import by itself
+    op = custom_op(name, namespace)
     torch._dynamo.reset()
     x = torch.randn(4)
-    assert torch.equal(torch.compile(lambda x: op(x) + 1)(x), x * 2 + 1)
+    assert torch.equal(torch.compile(lambda x: op(op(x)) + 1)(x), x * 4 + 1)
 """
-)
+
+# What the logger of the package is told, from INFO on.
+KEEP_MESSAGES = """
+import logging, sys
+messages = []
+class KeepMessages(logging.Handler):
+    def emit(self, record):
+        messages.append((record.levelname, record.getMessage()))
+logging.getLogger("lowering_hooks").addHandler(KeepMessages())
+logging.getLogger("lowering_hooks").setLevel(logging.INFO)
+def infos():
+    return [text for level, text in messages if level == "INFO"]
+def warnings():
+    # On 2.3 and 2.4 the set proxy says once what it cannot do: test_set_proxy.py.
+    return [text for level, text in messages
+            if level == "WARNING" and "only: on this PyTorch the strides of ops tagged" not in text]
+"""

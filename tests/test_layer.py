@@ -3,39 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from snippets import COMPILE_ONE, KEEP_MESSAGES
 
-# What a fresh process begins with: a compile of one op of an allowed namespace, and what it logs.
-COMPILE = """
-import logging, sys
-records = []
-class Keep(logging.Handler):
-    def emit(self, record):
-        records.append((record.levelname, record.getMessage()))
-logging.getLogger("lowering_hooks").addHandler(Keep())
-logging.getLogger("lowering_hooks").setLevel(logging.INFO)
-
-def compile_one(name="op", namespace="vllm"):
-    import torch
-    import torch._dynamo  # which 2.0 does not import by itself
-    from torch.library import Library
-    library = libraries.get(namespace) or libraries.setdefault(namespace, Library(namespace, "DEF"))
-    library.define(f"{name}(Tensor x) -> Tensor")
-    library.impl(name, lambda x: x * 2, "CPU")
-    library.impl(name, lambda x: x.new_empty(x.shape), "Meta")
-    op = getattr(getattr(torch.ops, namespace), name).default
-    x = torch.randn(4)
-    torch._dynamo.reset()
-    assert torch.equal(torch.compile(lambda x: op(op(x)))(x), x * 4)
-libraries = {}
-
-def warnings():
-    # On 2.3 and 2.4 the set proxy says once what it cannot do: test_set_proxy.py.
-    return [message for level, message in records
-            if level == "WARNING" and "only: on this PyTorch the strides of ops tagged" not in message]
-
-def infos():
-    return [message for level, message in records if level == "INFO"]
-"""
+COMPILE = KEEP_MESSAGES + COMPILE_ONE
 
 # No package metadata tells of torch: it is not installed, or a source tree.
 NO_TORCH_METADATA = """
@@ -216,7 +186,7 @@ for status in (lowering_hooks.status(), lowering_hooks.apply(), lowering_hooks.a
     assert (status.state, status.strategy) == ("inactive", "none"), status
     assert status.reason == "switched off by LOWERING_HOOKS={value}", status
 assert GraphLowering.call_function is stock
-assert records == []
+assert messages == []
 """,
         LOWERING_HOOKS=value,
     )

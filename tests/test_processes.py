@@ -24,6 +24,7 @@ COMPILE = (
     COMPILE_ONE
     + """
 def compile_hooked():
+    import torch
     if not hasattr(torch, "_import_device_backends"):
         import lowering_hooks  # PyTorch loads no entry points before 2.5
     compile_one("op")
