@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 from .compat import call_function_problems, wrapped_functions
-from .inductor import GRAPH, Inductor, loaded, name_of
+from .inductor import GRAPH, Inductor, attribute, loaded, name_of
 from .ir_graph import tree_characters
 from .namespaces import Namespaces
 from .records import Records
@@ -61,7 +61,12 @@ class CallFunctionHook:
         self._records = records
         self._detail = detail
         self._overload: Any = inductor.torch._ops.OpOverload
-        self._lowerings: Mapping[Any, Any] = getattr(inductor.lowering, "lowerings", {})
+        if not isinstance(self._overload, type):
+            raise TypeError("torch._ops.OpOverload is no class")
+        lowerings = inductor.lowering.lowerings
+        if not isinstance(lowerings, dict):
+            raise TypeError("torch._inductor.lowering.lowerings is no dict")
+        self._lowerings: Mapping[Any, Any] = lowerings
         # False once removed.  A wrapper of ours that somebody else wrapped meanwhile stays in their chain,
         # and from then on only passes calls on.
         self._live = False
@@ -92,7 +97,7 @@ class CallFunctionHook:
     def displaced_by(self) -> str | None:
         """Say who replaced what we installed, as a dotted name; None where it stands or is visibly called."""
         now = loaded()
-        if now is None or getattr(now.graph, "GraphLowering", None) is not self._lowering_class:
+        if now is None or attribute(now.graph, "GraphLowering") is not self._lowering_class:
             return f"a reload of {GRAPH}"
         standing: Any = vars(self._lowering_class).get("call_function")
         if self._wrapper not in wrapped_functions(standing):
@@ -109,7 +114,10 @@ class CallFunctionHook:
         return (f"GraphLowering.call_function was wrapped after us by {name_of(standing)}",)
 
     def _allows(self, target: Any) -> bool:
-        return isinstance(target, self._overload) and self._namespaces.allows(target.namespace)
+        try:
+            return isinstance(target, self._overload) and self._namespaces.allows(target.namespace)
+        except Exception:
+            return False
 
     def _wrap_call_function(self, original: Callable[..., Any]) -> Callable[..., Any]:
         # Called for every node of every graph: hence the local names.
@@ -118,10 +126,13 @@ class CallFunctionHook:
 
         @functools.wraps(original)
         def call_function(self: Any, target: Any, args: Any, kwargs: Any) -> Any:
-            allowed = hook._live and isinstance(target, overload) and allows(target.namespace)
+            try:
+                allowed = hook._live and isinstance(target, overload) and allows(target.namespace)
+                first_met = allowed and target not in lowerings
+            except Exception:  # an op, or a table of lowerings, unlike any that was seen
+                allowed = first_met = False
             if not allowed and _lowering_allowed_op.get() is None:
                 return run(self, target, args, kwargs)
-            first_met = allowed and target not in lowerings
             token = _lowering_allowed_op.set(self if allowed else None)
             try:
                 return run(self, target, args, kwargs)
@@ -190,9 +201,11 @@ class CallFunctionHook:
         return "\n".join(filter(None, (text, site_text(site), behind(args, kwargs))))
 
     def _is_logged(self) -> bool:
-        """Whether the log line is wanted by anyone."""
-        inductor_log = getattr(self._inductor.graph, "log", None)  # seen in 2.0.0 to 2.15.0
-        return inductor_log is None or bool(inductor_log.isEnabledFor(logging.INFO))
+        """Whether the log line is wanted by anyone, as far as can be told.  Never raises."""
+        try:
+            return bool(self._inductor.graph.log.isEnabledFor(logging.INFO))  # seen in 2.0.0 to 2.15.0
+        except Exception:
+            return True
 
     def _hint(self, target: Any, seconds: float) -> None:
         """Say once for each namespace that allowing it would have saved the time."""

@@ -40,6 +40,14 @@ def loaded() -> Inductor | None:
     return Inductor(sys.modules.get("torch"), graph, lowering, exc)
 
 
+def attribute(module: Any, name: str) -> Any:
+    """Return what a module has under a name; None where it is missing or cannot be read."""
+    try:
+        return getattr(module, name, None)
+    except Exception:  # a module may be anybody's object
+        return None
+
+
 def half_imported(module: Any) -> bool:
     """Whether ``module`` is still being executed by an import, in this thread or another."""
     return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
@@ -51,9 +59,13 @@ def is_ir(value: Any) -> bool:
 
 
 def is_ir_class(kind: type) -> bool:
-    """Whether :func:`is_ir` holds for the objects of a class."""
-    ir = sys.modules.get("torch._inductor.ir")
-    return ir is not None and issubclass(kind, ir.IRNode) and not kind.__name__.endswith("Layout")
+    """Whether :func:`is_ir` holds for the objects of a class.  Never raises."""
+    try:
+        # Seen in 2.0.0 to 2.15.0.  Without it no argument is taken for IR, and such a one shows its class.
+        root = sys.modules["torch._inductor.ir"].IRNode
+        return issubclass(kind, root) and not kind.__name__.endswith("Layout")
+    except Exception:
+        return False
 
 
 def name_of(thing: Any) -> str:

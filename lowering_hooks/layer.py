@@ -7,6 +7,7 @@ import functools
 import importlib.metadata
 import importlib.util
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -100,6 +101,14 @@ class Layer:
         self._idle: tuple[State, str] = ("inactive", "not applied")
         self.namespaces = Namespaces(settings.namespaces)
         self.records = Records()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        """Begin in a forked process: a thread that is not there any more may have held a lock."""
+        self._lock = threading.RLock()
+        self.namespaces.forked()
+        self.records.forked()
 
     def apply(self, strategy: Any = "auto") -> Status:
         self.ask_for(strategy)

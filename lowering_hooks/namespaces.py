@@ -120,6 +120,10 @@ class Namespaces:
         self._allowed = allowed
         self._lock = threading.Lock()
 
+    def forked(self) -> None:
+        """Begin in a forked process, where nobody may be left to release the lock."""
+        self._lock = threading.Lock()
+
     def current(self) -> frozenset[str]:
         """Return what is allowed here and now, the enclosing ``allowing`` blocks included."""
         return self._allowed | _block.get()

@@ -124,7 +124,7 @@ class Records:
         with self._lock:
             self._ops.clear()
 
-    def forget(self) -> None:
+    def forked(self) -> None:
         """Begin anew, in a forked process: the counts are its parent's, the lock may be held for ever."""
         self._lock = threading.Lock()
         self._ops = {}

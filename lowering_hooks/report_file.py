@@ -37,8 +37,6 @@ def write_at_exit(pattern: str, layer: Layer) -> None:
             log.warning("LOWERING_HOOKS_REPORT=%r: no report was written: %s", pattern, error)
 
     atexit.register(write)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=layer.records.forget)
 
     def write_if_any() -> None:
         # Inductor's own compile processes are forked, too, and have nothing to say.

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from . import namespaces
 from .compat import LayoutConstraint, release_of, set_proxy_problems
-from .inductor import Inductor, name_of
+from .inductor import Inductor, attribute, name_of
 from .namespaces import Namespaces
 from .records import Records
 
@@ -220,13 +220,13 @@ class SetProxyHook:
         """Put back what was there, unless somebody has put something else over it."""
         self._live = False
         for module in self._modules():
-            if getattr(module, "FALLBACK_ALLOW_LIST", None) is self._proxy:
+            if attribute(module, "FALLBACK_ALLOW_LIST") is self._proxy:
                 module.FALLBACK_ALLOW_LIST = self._original
 
     def displaced_by(self) -> str | None:
         """Say who replaced the proxy, as the dotted name of their class; None where it stands."""
         for module in self._modules():
-            standing = getattr(module, "FALLBACK_ALLOW_LIST", None)
+            standing = attribute(module, "FALLBACK_ALLOW_LIST")
             if standing is not self._proxy:
                 return name_of(standing)
         return None
@@ -261,7 +261,7 @@ def _is_vllms(allow_list: Any) -> bool:
 def vllm_conflict(inductor: Inductor) -> tuple[str, ...]:
     """Describe vLLM's own proxy where it is installed."""
     modules = (inductor.graph, inductor.lowering)
-    allow_lists = (getattr(module, "FALLBACK_ALLOW_LIST", None) for module in modules)
+    allow_lists = (attribute(module, "FALLBACK_ALLOW_LIST") for module in modules)
     if not any(_is_vllms(allow_list) for allow_list in allow_lists):
         return ()
     return (

@@ -63,3 +63,73 @@ FAULTS = {
 def test_a_compile_works_as_in_stock(run_beside_inductor, fault: str) -> None:
     code, expected = FAULTS[fault]
     run_beside_inductor(BEGIN + code + CHECK.format(**expected))
+
+
+# What each strategy looks at, as an attribute of a module.  PyTorch's own code reads those of other modules than
+# graph and exc there as well: they are as ever again when something is compiled.
+LOOKED_AT = {
+    "auto": [
+        "graph.GraphLowering",
+        "graph.log",
+        "graph.FALLBACK_ALLOW_LIST",
+        "lowering.lowerings",
+        "exc.OperatorIssue",
+        "exc.LoweringException",
+        "ir.IRNode",
+        "torch._ops.OpOverload",
+    ],
+    "set_proxy": [
+        "graph.FALLBACK_ALLOW_LIST",
+        "lowering.FALLBACK_ALLOW_LIST",
+        "lowering.add_layout_constraint",
+        "lowering.tag_to_layout_constraint",
+        "torch.Tag",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "name"), [(strategy, name) for strategy, names in LOOKED_AT.items() for name in names]
+)
+def test_a_compile_works_whatever_a_name_has_become(run_beside_inductor, strategy, name) -> None:
+    module, _, attribute = name.rpartition(".")
+    run_beside_inductor(
+        BEGIN
+        + f"""
+from torch._inductor import ir
+
+def missing(module):
+    raise AttributeError({attribute!r})
+def raising(module):
+    raise RuntimeError({attribute!r})
+def of_another_type(module):
+    return 7
+def standing():
+    issue = sys.modules["torch._inductor.exc"].OperatorIssue
+    return vars(graph.GraphLowering)["call_function"], vars(issue)["operator_str"], graph.FALLBACK_ALLOW_LIST
+
+stock, kind = standing(), type({module})
+logging.getLogger("torch._inductor").setLevel(logging.INFO)  # so that the text is built
+for look in (missing, raising, of_another_type):
+    messages.clear()
+    # The module's own code looks into its dictionary, and finds what was there.
+    {module}.__class__ = type("Broken", (kind,), {{{attribute!r}: property(look)}})
+    import lowering_hooks
+    status = lowering_hooks.status()
+    lowering_hooks.bounded_ir()
+    if {module!r} not in ("graph", "exc"):
+        {module}.__class__ = kind
+    compile_one(look.__name__)
+    {module}.__class__ = kind
+    print(look.__name__, status, messages)
+    assert status.state in ("active", "inactive"), status
+    # The second is for bounded_ir, which was asked for beside it.
+    assert (status.state == "inactive") <= len(warnings()) <= 1 + ({name!r} == "ir.IRNode"), messages
+    lowering_hooks.remove()
+    lowering_hooks.bounded_ir(False)
+    assert standing() == stock
+    for loaded in [loaded for loaded in sys.modules if loaded.startswith("lowering_hooks")]:
+        del sys.modules[loaded]
+""",
+        LOWERING_HOOKS_STRATEGY=strategy,
+    )
