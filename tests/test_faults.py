@@ -133,3 +133,105 @@ for look in (missing, raising, of_another_type):
 """,
         LOWERING_HOOKS_STRATEGY=strategy,
     )
+
+
+def test_a_torch_without_inductor_is_left_as_it_is(run) -> None:
+    done = run(
+        """
+        import sys
+        sys.modules["torch._inductor"] = None  # importing it raises ModuleNotFoundError
+        import _lowering_hooks_autoload
+        _lowering_hooks_autoload.torch_backend()
+        import torch, lowering_hooks
+        assert torch.ones(2).sum() == 2
+        for status in (lowering_hooks.status(), lowering_hooks.apply("set_proxy"), lowering_hooks.apply()):
+            assert status.state == "pending" and "not imported yet" in status.reason, status
+        assert lowering_hooks.remove().state == "removed"
+        from lowering_hooks.__main__ import main
+        assert main(["status"]) == 0
+        assert main(["check"]) == 1
+        """
+    )
+    assert "Inductor could not be imported: ModuleNotFoundError" in done.stdout
+    assert "NOT checked" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_forked_process_does_not_wait_for_locks_that_nobody_holds_any_more(run) -> None:
+    run(
+        KEEP_MESSAGES
+        + COMPILE_ONE
+        + """
+import os, signal, threading, torch, torch._inductor.compile_fx, torch._inductor.config
+torch._inductor.config.compile_threads = 1
+import lowering_hooks
+layer = lowering_hooks._layer
+held, done = threading.Event(), threading.Event()
+def hold():
+    with layer._lock, layer.namespaces._lock, layer.records._lock:
+        held.set()
+        done.wait()
+holder = threading.Thread(target=hold)
+holder.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    lowering_hooks.allow("mylib")
+    compile_one("op", "mylib")
+    lowering_hooks.remove()
+    lowering_hooks.apply()
+    assert [op.op for op in lowering_hooks.report().ops] == ["mylib.op.default"]
+    assert lowering_hooks.status().state == "active"
+    os._exit(0)
+status = os.waitpid(child, 0)[1]
+done.set()
+holder.join()
+assert status == 0, status
+"""
+    )
+
+
+def test_at_the_end_of_the_interpreter_it_still_answers(run) -> None:
+    done = run(
+        COMPILE_ONE
+        + """
+import atexit, torch, lowering_hooks
+compile_one("early")  # PyTorch itself cannot begin with it at the end
+
+class Late:
+    def __init__(self, layer):
+        self.layer = layer
+    def __del__(self):  # when modules are taken apart
+        self.layer.status()
+        self.layer.remove()
+late = Late(lowering_hooks._layer)
+cycle = [late]
+cycle.append(cycle)
+atexit.register(compile_one, "late")
+atexit.register(lambda: print(lowering_hooks.status().state))
+""",
+    )
+    assert done.stdout == "active\n"
+    assert "Error" not in done.stderr
+
+
+def test_a_subinterpreter_starts_with_it(run) -> None:
+    done = run(
+        """
+        try:
+            import _interpreters as interpreters  # Python >=3.13
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+        import _lowering_hooks_autoload
+        _lowering_hooks_autoload.torch_backend()
+        number = interpreters.create()
+        found = interpreters.run_string(
+            number, "import _lowering_hooks_autoload; _lowering_hooks_autoload.torch_backend(); print('started')"
+        )
+        assert found is None, found
+        interpreters.destroy(number)
+        """
+    )
+    assert done.stdout == "started\n"
+    assert len(done.stderr.splitlines()) <= 1, done.stderr

@@ -63,6 +63,14 @@ def test_a_process_that_has_nothing_to_say_writes_none(run, tmp_path, code, vari
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("path", ["missing/report.json", ""], ids=["no such folder", "a folder"])
+def test_a_path_that_cannot_be_written_costs_one_warning(run, tmp_path, path) -> None:
+    done = run("import torch._inductor.graph, lowering_hooks", LOWERING_HOOKS_REPORT=f"{tmp_path}/{path}")
+    (line,) = (line for line in done.stderr.splitlines() if "LOWERING_HOOKS_REPORT" in line)
+    assert "no report was written" in line
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def written(tmp_path):
     path = tmp_path / "report.json"
