@@ -1,0 +1,43 @@
+"""What is compiled ahead of time, and packed, is what stock PyTorch packs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch._inductor
+
+import lowering_hooks
+
+WORKER = Path(__file__).parent / "artifact_worker.py"
+PACKAGE = Path(lowering_hooks.__file__).parent
+
+
+@pytest.mark.parametrize(
+    ("kind", "function"),
+    [("standalone_compile", "standalone_compile"), ("aot_inductor", "aoti_compile_and_package")],
+)
+def test_the_files_of_an_artifact_are_those_of_stock(run, tmp_path, kind: str, function: str) -> None:
+    if not hasattr(torch._inductor, function):
+        pytest.skip(f"there is no torch._inductor.{function} on this series")
+    found = {}
+    for mode in ("stock", "hooked"):
+        output = tmp_path / f"{mode}.json"
+        # A new cache for each, since what is saved is what was cached; in one place, since its path is in the files.
+        cache = tmp_path / "cache"
+        shutil.rmtree(cache, ignore_errors=True)
+        variables = {
+            "TORCHINDUCTOR_CACHE_DIR": str(cache),
+            "TORCHINDUCTOR_FX_GRAPH_CACHE": "1",
+            "TORCHINDUCTOR_AUTOGRAD_CACHE": "1",
+        }
+        run(WORKER, mode, kind, str(output), str(PACKAGE), **variables)
+        found[mode] = json.loads(output.read_text())
+    stock, hooked = found["stock"], found["hooked"]
+    assert any("experts" in text for text in stock["files"].values()), list(stock["files"])
+    assert hooked["files"] == stock["files"]
+    assert hooked["equal"]
+    assert stock["equal"]
+    assert hooked["fallbacks"] == 4, "nothing was carried by us: there is nothing to compare"
