@@ -32,7 +32,9 @@ def files_in(folder: Path) -> dict[str, str]:
 
 
 def standalone_compile(model: Any, inputs: list[Any], folder: Path) -> tuple[Any, dict[str, str]]:
-    traced = torch.fx.experimental.proxy_tensor.make_fx(model, tracing_mode="fake")(*inputs)
+    traced = torch.fx.experimental.proxy_tensor.make_fx(lambda *xs: (model(*xs),), tracing_mode="fake")(
+        *inputs
+    )
     artifact = torch._inductor.standalone_compile(traced, inputs)
     artifact.save(path=str(folder), format="unpacked")
     return artifact(*inputs), files_in(folder)
