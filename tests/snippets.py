@@ -38,3 +38,10 @@ def warnings():
     return [text for level, text in messages
             if level == "WARNING" and "only: on this PyTorch the strides of ops tagged" not in text]
 """
+
+# 2.0 knows no variable for it.  A forked child would wait for its parent's compile processes for ever, and none
+# can be given work at the end of the interpreter.
+COMPILE_HERE = """
+import torch, torch._inductor.config
+torch._inductor.config.compile_threads = 1
+"""

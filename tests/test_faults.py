@@ -7,7 +7,7 @@ those where both strategies, or one that was asked for, cannot be used.
 from __future__ import annotations
 
 import pytest
-from snippets import COMPILE_ONE, KEEP_MESSAGES
+from snippets import COMPILE_HERE, COMPILE_ONE, KEEP_MESSAGES
 
 BEGIN = (
     KEEP_MESSAGES
@@ -159,12 +159,10 @@ def test_a_torch_without_inductor_is_left_as_it_is(run) -> None:
 
 def test_a_forked_process_does_not_wait_for_locks_that_nobody_holds_any_more(run) -> None:
     run(
-        KEEP_MESSAGES
+        COMPILE_HERE
         + COMPILE_ONE
         + """
-import os, signal, threading, torch, torch._inductor.compile_fx, torch._inductor.config
-torch._inductor.config.compile_threads = 1
-import lowering_hooks
+import os, signal, threading, torch._inductor.compile_fx, lowering_hooks
 layer = lowering_hooks._layer
 held, done = threading.Event(), threading.Event()
 def hold():
@@ -194,9 +192,10 @@ assert status == 0, status
 
 def test_at_the_end_of_the_interpreter_it_still_answers(run) -> None:
     done = run(
-        COMPILE_ONE
+        COMPILE_HERE
+        + COMPILE_ONE
         + """
-import atexit, torch, lowering_hooks
+import atexit, lowering_hooks
 compile_one("early")  # PyTorch itself cannot begin with it at the end
 
 class Late:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from snippets import COMPILE_ONE
+from snippets import COMPILE_HERE, COMPILE_ONE
 
 from lowering_hooks import report_file
 from lowering_hooks.__main__ import main
@@ -13,11 +13,10 @@ from lowering_hooks.__main__ import main
 
 def test_each_process_writes_its_own_when_it_ends(run, tmp_path) -> None:
     run(
-        COMPILE_ONE
+        COMPILE_HERE
+        + COMPILE_ONE
         + """
 import multiprocessing, os, lowering_hooks
-import torch._inductor.config
-torch._inductor.config.compile_threads = 1  # 2.0 knows no variable for it, and a forked child would wait for ever
 compile_one("parent")
 child = multiprocessing.get_context("fork").Process(target=compile_one, args=("child",))
 child.start()
