@@ -68,7 +68,8 @@ class Outcome:
 
     Attributes:
         answer: What the engine answered (``engine_worker.py``); None where the deadline ended it.
-        processes: What was seen of each process, with its ``report``: that of lowering-hooks, or None.
+        processes: What was seen of each process (the plugin's ``Observed``), with its ``report``: that of
+            lowering-hooks, which has timed its texts itself, or None.
         seconds: How long it all took.
     """
 
@@ -206,7 +207,12 @@ def _observed(own: Path) -> dict[str, dict[str, Any]]:
 
 def _processes(own: Path) -> list[dict[str, Any]]:
     reports = {file.stem: json.loads(file.read_text()) for file in (own / "reports").glob("*.json")}
-    return [seen | {"report": reports.get(pid)} for pid, seen in sorted(_observed(own).items())]
+    found = []
+    for pid, seen in sorted(_observed(own).items()):
+        report = reports.get(pid)
+        timed = {} if report is None else {"text_seconds": report["seconds"]}
+        found.append(seen | timed | {"report": report})
+    return found
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,96 @@
+"""How long a vLLM engine takes to start against its depth, where stock hangs.
+
+``python benchmarks/vllm_engine.py OUTPUT.json``, in the environment of ``nox -s bench-vllm``: a vLLM from
+before it had a set proxy.  The model has dense layers of functional kernels, as ROCm's aiter has them, and
+routed experts in its last one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+# What runs an engine, and what the tests know of the machine.
+sys.path[:0] = [str(ROOT / "downstream" / "vllm"), str(ROOT / "tests")]
+from engine import OURS, PLAIN_SET_PROXY, STOCK, Case, Outcome, run
+from machine import cpu
+from models import qwen2_moe
+
+# Dense layers.
+DEPTHS = {STOCK: (4, 8, 10, 24), PLAIN_SET_PROXY: (4, 10, 24), OURS: (4, 8, 10, 24)}
+# What a proxy that says yes to vllm::* does not cover is shown at a depth where stock ends.
+COMPILED_EXPERTS_DEPTH = 10
+# Seconds that the lowering of a graph may take.
+DEADLINE = 60.0
+
+
+def case(variant: str, layers: int, compiled_experts: bool = False) -> Case:
+    return Case(
+        variant, qwen2_moe(layers), functional=True, compiled_experts=compiled_experts, deadline=DEADLINE
+    )
+
+
+def row(measured: Case, outcome: Outcome) -> dict[str, Any]:
+    """Return what was measured; None where the deadline came first, and for characters never written."""
+    found = {
+        "variant": measured.variant,
+        "dense_layers": measured.config["num_hidden_layers"] - 1,
+        "late_op": "_C::cpu_fused_moe" if measured.compiled_experts else "vllm::moe_forward_shared",
+        "ended": outcome.answer is not None,
+        "engine_seconds": None,
+        "lowering_seconds": None,
+        "text_seconds": None,
+        "stock_text_characters": None,
+    }
+    if outcome.answer is not None:
+        found["engine_seconds"] = outcome.answer["engine_seconds"]
+        found["lowering_seconds"] = outcome.total("lowering_seconds")
+        found["text_seconds"] = outcome.total("text_seconds")
+        if measured.variant != OURS:
+            found["stock_text_characters"] = outcome.total("text_characters")
+    return found
+
+
+def main(output: str) -> None:
+    cases = [case(variant, layers) for variant, depths in DEPTHS.items() for layers in depths]
+    cases += [case(variant, COMPILED_EXPERTS_DEPTH, True) for variant in (PLAIN_SET_PROXY, OURS)]
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="vllm-engine-") as folder:
+        # Bytecode and the kernels' machine code are there for all that is measured.
+        warm = run(case(OURS, 2), Path(folder)).answer or {}
+        for measured in cases:
+            outcome = run(measured, Path(folder))
+            rows.append(row(measured, outcome))
+            print(json.dumps(rows[-1]), flush=True)
+    found = {
+        "date": date.today().isoformat(),
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+        **{name: warm[name] for name in ("vllm", "torch", "python")},
+        "deadline_seconds": DEADLINE,
+        "lowering_stock_to_ours_10_layers": ratio(rows, 10, STOCK, OURS),
+        "lowering_ours_to_plain_set_proxy_24_layers": ratio(rows, 24, OURS, PLAIN_SET_PROXY),
+        "rows": rows,
+    }
+    Path(output).write_text(json.dumps(found, indent=2) + "\n")
+
+
+def ratio(rows: list[dict[str, Any]], layers: int, one: str, other: str) -> float:
+    """Return how the seconds of lowering of two variants compare, the late op being one of ``vllm::*``."""
+    seconds = {
+        row["variant"]: row["lowering_seconds"]
+        for row in rows
+        if row["dense_layers"] == layers and row["late_op"].startswith("vllm::")
+    }
+    quotient: float = seconds[one] / seconds[other]
+    return quotient
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
