@@ -123,11 +123,11 @@ def current(runs: Runs) -> Iterable[Verdict]:
     """Check the vLLM that has a proxy of its own."""
     small = Case(STOCK, llama())
     both = runs.pair("Llama", replace(small, multiprocessing=True))
-    yield from same_answers("Llama", both)
+    yield same_answers("Llama", both)
     yield tells_apart(both[0], runs("Llama, other weights", replace(small, seed=1)))
     yield active("main, engine core and worker", both[1], {"engine_worker.py", "EngineCore", "VllmWorker-0"})
     for name, config in (("Qwen2-MoE", qwen2_moe()), ("DeepSeek-V2", deepseek_v2())):
-        yield from same_answers(name, runs.pair(name, Case(STOCK, config)))
+        yield same_answers(name, runs.pair(name, Case(STOCK, config)))
     yield from tensor_parallel(runs)
     first = both[1]
     yield Verdict(
@@ -152,21 +152,21 @@ def current(runs: Runs) -> Iterable[Verdict]:
         and proxy_stands(second),
     )
     yield carries("the kernels of `_C` fall back through it then, too", second, "_C.")
-    yield from same_answers("Llama, applied by vLLM", (both[0], second))
+    yield same_answers("Llama, applied by vLLM", (both[0], second))
 
     undone = runs("Qwen2-MoE, proxy undone", Case(OURS, qwen2_moe(), undo_proxy=True))
     yield carries(
         "with vLLM's proxy undone, the `vllm::*` ops fall back through lowering-hooks", undone, "vllm."
     )
     stock = runs.outcomes[f"Qwen2-MoE, {STOCK}"][1]
-    yield from same_answers("Qwen2-MoE, vLLM's proxy undone", (stock, undone))
+    yield same_answers("Qwen2-MoE, vLLM's proxy undone", (stock, undone))
     yield from excluded(runs)
 
 
 def hang(runs: Runs) -> Iterable[Verdict]:
     """Check the vLLM from before it had a proxy, where stock hangs on functional kernels."""
     both = runs.pair("Llama", Case(STOCK, llama(), multiprocessing=True))
-    yield from same_answers("Llama", both)
+    yield same_answers("Llama", both)
     yield tells_apart(both[0], runs("Llama, other weights", Case(STOCK, llama(), seed=1)))
     yield active("main, engine core and worker", both[1], {"engine_worker.py", "EngineCore", "VllmWorker-0"})
     yield carries("the kernels of `_C` fall back through lowering-hooks", both[1], "_C.")
@@ -175,7 +175,7 @@ def hang(runs: Runs) -> Iterable[Verdict]:
     for layers in SURVIVED:
         case = Case(STOCK, qwen2_moe(layers), functional=True, deadline=DEADLINE)
         stock, ours = runs.pair(f"functional kernels, {layers} dense layers", case)
-        yield from same_answers(f"functional kernels, {layers} dense layers", (stock, ours))
+        yield same_answers(f"functional kernels, {layers} dense layers", (stock, ours))
         share = stock.total("text_seconds") / stock.total("lowering_seconds")
         yield Verdict(
             f"{layers} dense layers: stock spends its lowering on texts that nobody reads, "
@@ -201,7 +201,7 @@ def hang(runs: Runs) -> Iterable[Verdict]:
 def tensor_parallel(runs: Runs) -> Iterable[Verdict]:
     case = Case(STOCK, llama(), tensor_parallel=2, multiprocessing=True)
     both = runs.pair("Llama, tensor parallel 2", case)
-    yield from same_answers("Llama, tensor parallel 2", both)
+    yield same_answers("Llama, tensor parallel 2", both)
     workers = {"engine_worker.py", "EngineCore", "VllmWorker-0", "VllmWorker-1"}
     yield active("both workers of tensor parallel 2", both[1], workers)
 
@@ -223,13 +223,13 @@ def excluded(runs: Runs) -> Iterable[Verdict]:
     )
 
 
-def same_answers(name: str, outcomes: tuple[Outcome, Outcome]) -> Iterable[Verdict]:
+def same_answers(name: str, outcomes: tuple[Outcome, Outcome]) -> Verdict:
     stock, ours = outcomes
     assert stock.answer is not None
     assert ours.answer is not None
     untouched = not stock.reports and not any(seen["lowering_hooks"] for seen in stock.processes)
     compiled = all(outcome.total("lowerings") for outcome in outcomes)
-    yield Verdict(
+    return Verdict(
         f"{name}: the same answers with lowering-hooks as without",
         untouched
         and compiled
