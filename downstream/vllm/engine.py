@@ -82,6 +82,10 @@ class Outcome:
         return [process["report"] for process in self.processes if process["report"] is not None]
 
     @property
+    def names(self) -> str:
+        return ", ".join(sorted(process["process"] for process in self.processes))
+
+    @property
     def ops(self) -> set[str]:
         """The ops that lowering-hooks saw fall back, in any process."""
         return {op["op"] for report in self.reports for op in report["ops"] if op["fallbacks"]}

@@ -28,6 +28,10 @@ from machine import cpu
 
 DATA, PAGE = ROOT / "docs" / "vllm.json", ROOT / "docs" / "vllm.md"
 
+# As Observed.process has them.
+ONE_WORKER = {"engine_worker.py", "EngineCore", "VllmWorker-0"}
+TWO_WORKERS = {*ONE_WORKER, "VllmWorker-1"}
+TENSOR_PARALLEL = "Llama, tensor parallel 2"
 VLLM_PROXY = "vllm.env_override._VllmFallbackAllowList"
 # Stock survives these depths of dense layers, and does not survive the other in the deadline, in seconds.
 SURVIVED, NOT_SURVIVED, DEADLINE = (8, 10), 24, 120.0
@@ -121,56 +125,54 @@ def _summary(case: Case, outcome: Outcome) -> dict[str, Any]:
 
 def current(runs: Runs) -> Iterable[Verdict]:
     """Check the vLLM that has a proxy of its own."""
-    small = Case(STOCK, llama())
-    both = runs.pair("Llama", replace(small, multiprocessing=True))
+    small = Case(STOCK, llama(), multiprocessing=True)
+    both = runs.pair("Llama", small)
     yield same_answers("Llama", both)
     yield tells_apart(both[0], runs("Llama, other weights", replace(small, seed=1)))
-    yield active("main, engine core and worker", both[1], {"engine_worker.py", "EngineCore", "VllmWorker-0"})
-    for name, config in (("Qwen2-MoE", qwen2_moe()), ("DeepSeek-V2", deepseek_v2())):
-        yield same_answers(name, runs.pair(name, Case(STOCK, config)))
-    yield from tensor_parallel(runs)
-    first = both[1]
+    yield active("main, engine core and worker", both[1], ONE_WORKER)
+    moe = runs.pair("Qwen2-MoE", Case(STOCK, qwen2_moe()))
+    yield same_answers("Qwen2-MoE", moe)
+    yield same_answers("DeepSeek-V2", runs.pair("DeepSeek-V2", Case(STOCK, deepseek_v2())))
+    parallel = runs.pair(TENSOR_PARALLEL, replace(small, tensor_parallel=2))
+    yield same_answers(TENSOR_PARALLEL, parallel)
+    yield active("both workers of tensor parallel 2", parallel[1], TWO_WORKERS)
+    yield carries("vLLM's compiled kernels", "_C.", both[1], moe[1], parallel[1])
     yield Verdict(
         "vLLM's proxy, installed after lowering-hooks, is reported as a conflict and left as it was",
-        first.answer["applied_by_torch"] and proxy_reported(first) and proxy_stands(first),
-    )
-    yield carries("the kernels of `_C` fall back through lowering-hooks", first, "_C.")
-    yield Verdict(
-        "where vLLM's proxy stands, no `vllm::*` op falls back implicitly",
-        not any(op.startswith("vllm.") for op in first.ops),
+        both[1].answer["applied_by_torch"] and proxy_reported(both[1]) and proxy_stands(both[1]),
     )
 
-    second = runs(
-        "Llama, applied by vLLM", replace(small, variant=OURS, autoload=False, plugins=("lowering_hooks",))
-    )
+    by_vllm = replace(small, variant=OURS, autoload=False, plugins=("lowering_hooks",))
+    later = runs("Llama, applied by vLLM", by_vllm)
+    yield active("`VLLM_PLUGINS=lowering_hooks`, and PyTorch may not load it", later, ONE_WORKER)
+    yield same_answers("Llama, applied by vLLM", (both[0], later))
+    yield carries("vLLM's compiled kernels, applied by vLLM", "_C.", later)
     yield Verdict(
-        "`VLLM_PLUGINS=lowering_hooks` applies it in vLLM where PyTorch may not load it, after vLLM's proxy, "
-        "which is reported as a conflict and left as it was",
-        not second.answer["applied_by_torch"]
-        and is_active(second)
-        and proxy_reported(second)
-        and proxy_stands(second),
+        "vLLM's proxy, installed before lowering-hooks, is reported as a conflict and left as it was",
+        not later.answer["applied_by_torch"] and proxy_reported(later) and proxy_stands(later),
     )
-    yield carries("the kernels of `_C` fall back through it then, too", second, "_C.")
-    yield same_answers("Llama, applied by vLLM", (both[0], second))
 
-    undone = runs("Qwen2-MoE, proxy undone", Case(OURS, qwen2_moe(), undo_proxy=True))
-    yield carries(
-        "with vLLM's proxy undone, the `vllm::*` ops fall back through lowering-hooks", undone, "vllm."
+    undone = runs("Qwen2-MoE, vLLM's proxy undone", Case(OURS, qwen2_moe(), undo_proxy=True))
+    yield carries("vLLM's own ops, its proxy undone", "vllm.", undone)
+    yield Verdict(
+        "with the proxy, none of these falls back implicitly",
+        not any(op.startswith("vllm.") for op in moe[1].ops),
     )
-    stock = runs.outcomes[f"Qwen2-MoE, {STOCK}"][1]
-    yield same_answers("Qwen2-MoE, vLLM's proxy undone", (stock, undone))
+    yield same_answers("Qwen2-MoE, vLLM's proxy undone", (moe[0], undone))
     yield from excluded(runs)
 
 
 def hang(runs: Runs) -> Iterable[Verdict]:
     """Check the vLLM from before it had a proxy, where stock hangs on functional kernels."""
-    both = runs.pair("Llama", Case(STOCK, llama(), multiprocessing=True))
+    small = Case(STOCK, llama(), multiprocessing=True)
+    both = runs.pair("Llama", small)
     yield same_answers("Llama", both)
-    yield tells_apart(both[0], runs("Llama, other weights", Case(STOCK, llama(), seed=1)))
-    yield active("main, engine core and worker", both[1], {"engine_worker.py", "EngineCore", "VllmWorker-0"})
-    yield carries("the kernels of `_C` fall back through lowering-hooks", both[1], "_C.")
-    yield from tensor_parallel(runs)
+    yield tells_apart(both[0], runs("Llama, other weights", replace(small, seed=1)))
+    yield active("main, engine core and worker", both[1], ONE_WORKER)
+    parallel = runs.pair(TENSOR_PARALLEL, replace(small, tensor_parallel=2))
+    yield same_answers(TENSOR_PARALLEL, parallel)
+    yield active("both workers of tensor parallel 2", parallel[1], TWO_WORKERS)
+    yield carries("vLLM's compiled kernels", "_C.", both[1], parallel[1])
 
     for layers in SURVIVED:
         case = Case(STOCK, qwen2_moe(layers), functional=True, deadline=DEADLINE)
@@ -183,9 +185,7 @@ def hang(runs: Runs) -> Iterable[Verdict]:
             share > 0.5 and ours.total("lowering_seconds") < stock.total("lowering_seconds") / 2,
             f"stock {spent(stock)}; lowering-hooks {ours.total('lowering_seconds'):.1f} s",
         )
-        yield carries(
-            f"{layers} dense layers: the `vllm::*` ops fall back through lowering-hooks", ours, "vllm."
-        )
+        yield carries(f"vLLM's own ops, {layers} dense layers", "vllm.", ours)
     deep = Case(STOCK, qwen2_moe(NOT_SURVIVED), functional=True, deadline=DEADLINE)
     stock, ours = runs.pair(f"functional kernels, {NOT_SURVIVED} dense layers", deep)
     yield Verdict(
@@ -198,28 +198,21 @@ def hang(runs: Runs) -> Iterable[Verdict]:
     )
 
 
-def tensor_parallel(runs: Runs) -> Iterable[Verdict]:
-    case = Case(STOCK, llama(), tensor_parallel=2, multiprocessing=True)
-    both = runs.pair("Llama, tensor parallel 2", case)
-    yield same_answers("Llama, tensor parallel 2", both)
-    workers = {"engine_worker.py", "EngineCore", "VllmWorker-0", "VllmWorker-1"}
-    yield active("both workers of tensor parallel 2", both[1], workers)
-
-
 def excluded(runs: Runs) -> Iterable[Verdict]:
-    # Without a compile: what is asked is what is loaded and allowed.
-    case = Case(OURS, llama(), eager=True, plugins=())
+    # Without a compile of the model: what is asked is what is loaded and allowed.
+    case = Case(OURS, llama(), multiprocessing=True, eager=True, plugins=())
     unnamed = runs("Llama, VLLM_PLUGINS names others", case)
     yield Verdict(
         "where `VLLM_PLUGINS` names others, vLLM does not apply it: its kernels' namespaces are not allowed",
         bool(unnamed.reports)
         and all("_C" not in report["status"]["namespaces"] for report in unnamed.reports),
+        unnamed.names,
     )
     unloaded = runs("Llama, PyTorch may not load it either", replace(case, autoload=False))
     yield Verdict(
         "with `TORCH_DEVICE_BACKEND_AUTOLOAD=0` as well, it is loaded in no process",
         not unloaded.reports and not any(seen["lowering_hooks"] for seen in unloaded.processes),
-        f"{len(unloaded.processes)} process(es)",
+        unloaded.names,
     )
 
 
@@ -249,11 +242,10 @@ def tells_apart(one: Outcome, other: Outcome) -> Verdict:
 
 
 def active(where: str, outcome: Outcome, expected: set[str]) -> Verdict:
-    names = {seen["process"] for seen in outcome.processes}
     return Verdict(
         f"active in every process: {where}",
-        expected <= names and is_active(outcome),
-        ", ".join(sorted(names)),
+        expected <= {seen["process"] for seen in outcome.processes} and is_active(outcome),
+        outcome.names,
     )
 
 
@@ -278,9 +270,12 @@ def proxy_stands(outcome: Outcome) -> bool:
     return bool(lowered) and all(found == [VLLM_PROXY, VLLM_PROXY] for found in lowered)
 
 
-def carries(claim: str, outcome: Outcome, namespace: str) -> Verdict:
-    found = sorted(op for op in outcome.ops if op.startswith(namespace))
-    return Verdict(claim, bool(found), ", ".join(f"`{op}`" for op in found))
+def carries(what: str, namespace: str, *outcomes: Outcome) -> Verdict:
+    found = sorted(
+        op for op in set().union(*(outcome.ops for outcome in outcomes)) if op.startswith(namespace)
+    )
+    seen = ", ".join(f"`{op}`" for op in found)
+    return Verdict(f"{what} fall back through lowering-hooks", bool(found), seen)
 
 
 def spent(outcome: Outcome) -> str:
