@@ -142,7 +142,7 @@ def run(case: Case, folder: Path) -> Outcome:
 
 
 def environment(case: Case, own: Path, cache: Path) -> dict[str, str]:
-    unwanted = ("LOWERING_HOOKS", "TORCH_LOGS", "TORCH_COMPILE", "TORCHDYNAMO", "TORCHINDUCTOR", "VLLM_")
+    unwanted = ("LOWERING_HOOKS", "TORCH_", "TORCHDYNAMO", "TORCHINDUCTOR", "VLLM_")
     found = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     found |= {
         "HF_HUB_OFFLINE": "1",

@@ -171,10 +171,8 @@ def replace_allow_list(wanted: str) -> None:
         graph.FALLBACK_ALLOW_LIST = lowering.FALLBACK_ALLOW_LIST = lowering.FALLBACK_ALLOW_LIST._inner
     else:
         # Found without an import, which would apply it.
-        package = importlib.util.find_spec("lowering_hooks")
-        assert package is not None
-        assert package.origin is not None
-        demo = runpy.run_path(str(Path(package.origin).with_name("demo_worker.py")))
+        package = Path(importlib.util.find_spec("lowering_hooks").origin)
+        demo = runpy.run_path(str(package.with_name("demo_worker.py")))
         install = demo["install_plain_set_proxy"]
         install.__globals__["NAMESPACE"] = "vllm"
         install(graph, lowering)
