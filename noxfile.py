@@ -51,7 +51,9 @@ def matrix() -> list[object]:
     return found
 
 
-def install_torch(session: nox.Session, requirement: str, *others: str, checkout: str = ".") -> None:
+def install_torch(
+    session: nox.Session, requirement: str, *others: str, checkout: str = ".", extras: str = "demo"
+) -> None:
     """Install the checkout with PyTorch as ``requirement`` has it, and what a compile on CPU wants."""
     index = ["--index", TORCH_INDEX] if TORCH_INDEX else []
     release = requirement.removeprefix("torch==")
@@ -59,7 +61,7 @@ def install_torch(session: nox.Session, requirement: str, *others: str, checkout
         # They were built against NumPy 1, and their cpp_extension imports pkg_resources.
         others += ("numpy<2", "setuptools<70")
     session.install(
-        *index, requirement, "-e", f"{checkout}[demo]", "pytest", "pytest-xdist", "hypothesis", *others
+        *index, requirement, "-e", f"{checkout}[{extras}]", "pytest", "pytest-xdist", "hypothesis", *others
     )
 
 
@@ -216,12 +218,39 @@ def texts(session: nox.Session) -> None:
     session.run("python", "docs/make_texts.py", env=WITH_BYTECODE)
 
 
+# In the order of docs/performance.md.
+BENCHMARKS = ("scaling", "floor", "share", "overhead", "graph_text", "import_cost")
+
+
+def bench_series() -> list[object]:
+    """Return the newest series, and the newest that builds the text whatever is logged."""
+    rows = (RELEASES[0], next(row for row in RELEASES if row.log_text == "eager"))
+    return [nox.param(row.pythons[0], row.series, id=f"torch='{row.series}'") for row in rows]
+
+
 @nox.session
-def bench(session: nox.Session) -> None:
-    """Measure how the texts grow, on the newest series whose log text is eager."""
+@nox.parametrize("python,torch", bench_series())
+def bench(session: nox.Session, torch: str) -> None:
+    """Write benchmarks/results and docs/performance.md; with -- --quick, the like of it into build/bench."""
+    release = next(row.verified_with for row in RELEASES if row.series == torch)
+    install_torch(session, f"torch=={release}", extras="demo,bench")
+    results, docs = ROOT / "benchmarks" / "results", ROOT / "docs"
+    if "--quick" in session.posargs:
+        results = docs = ROOT / "build" / "bench"
+    results.mkdir(parents=True, exist_ok=True)
+    for name in BENCHMARKS:
+        output = results / f"{name}-{torch}.json"
+        session.run("python", f"benchmarks/{name}.py", str(output), *session.posargs, env=WITH_BYTECODE)
+    session.run("python", "benchmarks/draw.py", str(results), str(docs))
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """Run the tests that need an NVIDIA GPU, and benchmarks/gpu.py, on a machine that has one."""
     install_newest_eager(session)
-    script, results = ROOT / "benchmarks" / "graph_text.py", ROOT / "benchmarks" / "graph_text.json"
-    session.run("python", str(script), str(results), env=WITH_BYTECODE)
+    run_tests(session, "-m", "gpu", "-n", "0")
+    output = ROOT / "benchmarks" / "results" / "gpu.json"
+    session.run("python", "benchmarks/gpu.py", str(output), env=WITH_BYTECODE)
 
 
 # The vLLM that has a proxy of its own, and one from before it had, where stock hangs.

@@ -1,32 +1,34 @@
 """How long the texts take against the number of IR nodes behind an op, on a real Inductor.
 
-``python benchmarks/graph_text.py OUTPUT.json`` compiles a chain of two-output ops up to its last op, and
-describes that op's arguments as the log line would.  Each text is the fastest of several.
+``python benchmarks/graph_text.py OUTPUT.json [--quick]`` compiles a chain of two-output ops up to its last
+op, and describes that op's arguments as the log line would.  Each text is the fastest of several.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import statistics
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
+from results import main, tell
 
-# What the tests know of compiles and of the machine.
+# What the tests know of compiles.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from lowered import arguments_of, chain
-from machine import cpu
 
 import lowering_hooks
 from lowering_hooks.ir_graph import reachable, tree_characters
 from lowering_hooks.text import extent_text, graph_text, operator_text
 
 # Each layer is three nodes: a kernel and its two outputs.
-LAYERS = (10, 333, 3333)
+LAYERS = (10, 100, 1000, 3333)
+QUICK_LAYERS = (10, 100)
 REPEATS = 5
 
 
@@ -53,30 +55,25 @@ def measure(late: Any, args: Any, kwargs: Any) -> dict[str, float]:
     }
 
 
-def main(output: str) -> None:
+def measured(quick: bool) -> dict[str, Any]:
     lowering_hooks.allow("described")
     lowering_hooks.apply("call_function")
     rows = []
-    for layers in LAYERS:
+    for layers in QUICK_LAYERS if quick else LAYERS:
         row = arguments_of(chain(layers)[1], torch.randn(4, 6), look=measure)
         rows.append({"layers": layers, **row})
-        print(json.dumps(rows[-1]), flush=True)
-    found = {
-        "date": date.today().isoformat(),
-        "cpu": cpu(),
-        "torch": torch.__version__,
-        "python": sys.version.split()[0],
+        tell(json.dumps(rows[-1]))
+    nodes, seconds = ([row[name] for row in rows] for name in ("nodes", "graph_seconds"))
+    slope = statistics.linear_regression(nodes, seconds).slope
+    exponent = statistics.linear_regression([*map(math.log, nodes)], [*map(math.log, seconds)]).slope
+    return {
         "repeats": REPEATS,
-        # Seconds a node, in the largest graph to those in one a tenth of its size: 1 where they are linear.
-        "graph_seconds_a_node_3333_to_333_layers": a_node(rows[2]) / a_node(rows[1]),
+        "graph_seconds_a_node": slope,
+        # Of nodes ** exponent, as fitted to the logarithms: 1 where the text is linear.
+        "graph_exponent": exponent,
         "rows": rows,
     }
-    Path(output).write_text(json.dumps(found, indent=2) + "\n")
-
-
-def a_node(row: dict[str, float]) -> float:
-    return row["graph_seconds"] / row["nodes"]
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(__doc__, measured)

@@ -24,6 +24,8 @@ from .compat import release_of
 
 STOCK, PLAIN_SET_PROXY, OURS = "stock", "plain set proxy", "lowering-hooks"
 VARIANTS: Final = (STOCK, PLAIN_SET_PROXY, OURS)
+# The text replaced by nothing: what the benchmarks measure against.
+IDEAL: Final = "ideal"
 
 FAILING: Final = "failing op"
 EQUAL: Final = "equal to eager"
@@ -136,13 +138,14 @@ class Outcome:
         )
 
 
-def run(layers: int, deadline: float, progress: IO[str]) -> Outcome:
+def run(layers: int, deadline: float, progress: IO[str], device: str = "cpu") -> Outcome:
     """Run the demo.
 
     Args:
         layers: The depth of the model.
         deadline: Seconds that the compile of the deep model may take.
         progress: Where to write what is running, and for how long.
+        device: ``"cpu"`` or ``"cuda"``.
 
     Raises:
         WorkerError: A process ended without a result, as where PyTorch or g++ is missing.
@@ -160,6 +163,7 @@ def run(layers: int, deadline: float, progress: IO[str]) -> Outcome:
                     "failing": failing,
                     "shallow": shallow,
                     "layers": layers,
+                    "device": device,
                 }
                 events = run_worker(spec, deadline, folder, f"{case}, {variant}", progress)
                 if variant == STOCK:
@@ -168,7 +172,7 @@ def run(layers: int, deadline: float, progress: IO[str]) -> Outcome:
                 hooked = events["start"]["status"] or hooked
                 rows.append(row_of(case, variant, events, stock))
     notes = (
-        f"PyTorch {torch_version}, Python {sys.version.split()[0]}, CPU.",
+        f"PyTorch {torch_version}, Python {sys.version.split()[0]}, {device.upper()}.",
         f"Code and strides are compared at {shallow} layers, which stock survives.",
         *_notes(rows, torch_version, layers),
         "",

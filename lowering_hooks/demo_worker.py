@@ -21,6 +21,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch.library import Library
 
 NAMESPACE = "lowering_hooks_demo"
+DEVICE, DTYPE = "cpu", torch.float32
 TOKENS, HIDDEN, EXPERTS, TOP_K = 16, 32, 4, 2
 
 
@@ -39,7 +40,7 @@ def define_ops(library: Library, suffix: str, strides: list[list[int]]) -> Any:
             strides.extend(list(arg.stride()) for arg in args if isinstance(arg, torch.Tensor))
             return kernel(*args)
 
-        library.impl(f"{name}_{suffix}", run, "CPU")
+        library.impl(f"{name}_{suffix}", run, DEVICE.upper())
         library.impl(f"{name}_{suffix}", fake, "Meta")
         return getattr(getattr(torch.ops, NAMESPACE), f"{name}_{suffix}").default
 
@@ -112,7 +113,7 @@ def decoder(ops: Any, layers: int, failing: bool) -> Callable[..., Any]:
 
 def tensors() -> tuple[Any, ...]:
     torch.manual_seed(0)
-    return (
+    made = (
         torch.randn(TOKENS, HIDDEN),
         torch.rand(TOKENS) + 0.5,
         torch.rand(HIDDEN) + 0.5,
@@ -120,6 +121,7 @@ def tensors() -> tuple[Any, ...]:
         torch.randn(EXPERTS, HIDDEN),
         torch.randn(EXPERTS, HIDDEN, HIDDEN) / HIDDEN**0.5,
     )
+    return tuple(tensor.to(DEVICE, DTYPE) for tensor in made)
 
 
 def install_plain_set_proxy(graph: Any, lowering: Any) -> None:
@@ -133,6 +135,11 @@ def install_plain_set_proxy(graph: Any, lowering: Any) -> None:
             return name.startswith(f"{NAMESPACE}::") or name in self.inner
 
     graph.FALLBACK_ALLOW_LIST = lowering.FALLBACK_ALLOW_LIST = PlainSetProxy(lowering.FALLBACK_ALLOW_LIST)
+
+
+def install_ideal(exc: Any) -> None:
+    """Write no text at all: the floor, which a text can come near and not get under."""
+    exc.OperatorIssue.operator_str = staticmethod(lambda target, args, kwargs: "")
 
 
 def capture_code(codecache: Any, code: list[str]) -> None:
@@ -181,16 +188,20 @@ class TextSize(logging.Handler):
 
 
 def main() -> None:
+    global DEVICE, DTYPE
     spec = json.loads(sys.argv[1])
     import torch._inductor.compile_fx
-    from torch._inductor import codecache, graph, lowering
+    from torch._inductor import codecache, exc, graph, lowering
 
+    DEVICE, DTYPE = spec.get("device", DEVICE), getattr(torch, spec.get("dtype", "float32"))
     write_scalar_code()
     handler = TextSize()
     log_to(handler, logging.INFO if spec["info"] else logging.WARNING)
 
     if spec["variant"] == "plain set proxy":
         install_plain_set_proxy(graph, lowering)
+    if spec["variant"] == "ideal":
+        install_ideal(exc)
     status = ""
     if spec["variant"] == "lowering-hooks":
         import lowering_hooks
@@ -246,10 +257,21 @@ def compile_once(
         error=causes,
         cause="this lowering fails on purpose" in error,
         message="" if "on purpose" in error else error[:2000],
+        peak_mib=peak_mib(),
         equal=result is not None and torch.allclose(result, expected, atol=1e-4, rtol=1e-4),
         code=code,
         strides=strides,
     )
+
+
+def peak_mib() -> float | None:
+    """Return the most memory that this process ever held at once, in MiB; None where it is not told."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
 def tell(event: str, **fields: Any) -> None:

@@ -1,6 +1,6 @@
 """Compiles the fidelity cases in one way and writes down what came out.  Run as a script by the tests.
 
-``python fidelity_worker.py MODE OUTPUT.json PACKAGE_FOLDER``, with MODE ``stock``, ``hooked``, ``set_proxy`` (ours, forced) or
+``python fidelity_worker.py MODE OUTPUT.json PACKAGE_FOLDER [DEVICE]``, with MODE ``stock``, ``hooked``, ``set_proxy`` (ours, forced) or
 ``plain`` (a set that says yes and keeps nothing).  Imports lowering_hooks only where the mode is about it.
 """
 
@@ -30,7 +30,8 @@ demo = runpy.run_path(str(Path(sys.argv[3]) / "demo_worker.py"))
 
 NAMESPACE = "fidelity"
 # The demo's ops and its plain set proxy serve here too; only the namespace must be ours.
-demo["define_ops"].__globals__["NAMESPACE"] = NAMESPACE
+DEVICE = sys.argv[4] if len(sys.argv) > 4 else "cpu"
+demo["define_ops"].__globals__.update(NAMESPACE=NAMESPACE, DEVICE=DEVICE)
 library = Library(NAMESPACE, "DEF")
 strides: list[Any] = []
 code: list[str] = []
@@ -64,7 +65,7 @@ def define(schema: str, kernel: Any, fake: Any, tags: tuple[str, ...] = ()) -> A
             strides.extend([name, list(t.stride())] for t in tensors if isinstance(t, torch.Tensor))
         return kernel(*args, **kwargs)
 
-    library.impl(name, run, "CPU")
+    library.impl(name, run, DEVICE.upper())
     library.impl(name, fake, "Meta")
     return getattr(getattr(torch.ops, NAMESPACE), name).default
 
@@ -292,7 +293,7 @@ def compiled(model: Any, inputs: Any, dynamic: bool = False, backward: bool = Fa
     """Run ``model`` in eager and compiled, and leave what was seen in ``found``."""
 
     def outcome(run: Any) -> Any:
-        leaves = [x.detach().clone().requires_grad_(x.requires_grad) for x in inputs]
+        leaves = [x.detach().to(DEVICE, copy=True).requires_grad_(x.requires_grad) for x in inputs]
         out = run(*leaves)
         if backward:
             out.pow(2).sum().backward()

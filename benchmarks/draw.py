@@ -1,0 +1,425 @@
+"""Writes the tables and pictures of what the benchmarks measured.
+
+``python benchmarks/draw.py RESULTS FOLDER`` reads ``RESULTS/*.json`` and writes ``FOLDER/performance.md`` and
+its pictures.  A series, or a benchmark, that was not run is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+
+from matplotlib import pyplot as plt
+
+from lowering_hooks import demo
+from lowering_hooks.compat import RELEASES
+
+# Written beside the others by a session of its own.
+VLLM = Path(__file__).with_name("vllm_engine.json")
+
+Results = dict[str, Any]
+
+# Told apart by those who do not see all colours: Okabe and Ito's palette.
+STYLES = {
+    demo.STOCK: {"color": "#D55E00", "marker": "s"},
+    demo.PLAIN_SET_PROXY: {"color": "#009E73", "marker": "^"},
+    demo.IDEAL: {"color": "#000000", "marker": "", "linestyle": "--", "zorder": 3},
+    demo.OURS: {"color": "#0072B2", "marker": "o"},
+}
+LABELS = {demo.IDEAL: "no text at all (the floor)"}
+
+HEAD = """\
+# Performance
+
+<!-- Written by `nox -s bench` from the JSON files in benchmarks/results. -->
+
+`nox -s bench` measures all of this on two PyTorch series, the newest and the newest that builds the text whatever
+is logged, and writes this page; `benchmarks/` has the programs. Machines differ, so what counts are the ratios, each
+of two things measured in one run.
+
+| variant | what it is |
+| --- | --- |
+| stock | PyTorch as it is |
+| plain set proxy | an allow list that says yes for the ops' namespace: the hang's usual cure, which also drops layout constraints |
+| ideal | `OperatorIssue.operator_str` replaced by a function that returns `""`: the floor |
+| lowering-hooks | |
+
+"""
+
+
+# --- what is read off the results -----------------------------------------------------------------------------
+
+
+def row_of(found: Results, **wanted: Any) -> Results:
+    return next(row for row in found["rows"] if wanted.items() <= row.items())
+
+
+def overhead(target: str) -> Callable[[Results], float | None]:
+    return lambda run: run and row_of(run, target=target)["added_ns"] / 1e3
+
+
+def floor(against: str, layers: int) -> Callable[[Results], float]:
+    return lambda run: row_of(run, against=against, layers=layers)["ratio"]["median"]
+
+
+def share(layers: int) -> Callable[[Results], float]:
+    return lambda run: 100 * row_of(run, layers=layers)["share"]["median"]
+
+
+def slowest_args(run: Results) -> float:
+    return 1e6 * max(row["args_seconds"] for row in run["rows"])
+
+
+def import_limit(run: Results) -> float:
+    """Return the milliseconds that the entry point may add: 15, or 1 % of PyTorch's import if that is more."""
+    return max(15.0, 0.01 * 1e3 * run["torch_seconds"]["median"])
+
+
+# What is promised: the benchmark, what is measured, the unit, the most it may be, the value.
+Limit = float | Callable[[Results], float]
+TARGETS: tuple[tuple[str, str, str, Limit, Callable[[Results], Any]], ...] = (
+    ("floor", "whole compile of 60 layers, to ideal's", "times", 1.01, floor("ideal", 60)),
+    ("floor", "whole compile of 200 layers, to ideal's", "times", 1.01, floor("ideal", 200)),
+    ("floor", "whole compile of 2 layers, to stock's", "times", 1.01, floor("stock", 2)),
+    ("share", "share of a compile of 60 layers in our code", "%", 0.1, share(60)),
+    ("share", "share of a compile of 200 layers in our code", "%", 0.1, share(200)),
+    ("overhead", "added to lowering an aten node", "µs", 0.3, overhead("aten op")),
+    ("overhead", "added to a known op of an allowed namespace", "µs", 1.0, overhead("known allowed op")),
+    ("overhead", "added to an op of another namespace", "µs", 0.3, overhead("op of another namespace")),
+    ("graph_text", "text `args`, the slowest depth", "µs", 200.0, slowest_args),
+    ("import_cost", "`import lowering_hooks` alone", "ms", 15.0, lambda run: milliseconds(run, "alone")),
+    (
+        "import_cost", "what the entry point adds to `import torch`", "ms", import_limit,
+        lambda run: milliseconds(run, "entry_point"),
+    ),
+)  # fmt: skip
+
+
+def milliseconds(run: Results, kind: str) -> float:
+    return 1e3 * run[f"{kind}_seconds"]["median"]
+
+
+# --- tables ---------------------------------------------------------------------------------------------------
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def spread(found: Results, scale: float, digits: int) -> str:
+    """Write a median and the quartiles around it."""
+    median, lower, upper = (
+        f"{found[name] * scale:.{digits}f}" for name in ("median", "lower_quartile", "upper_quartile")
+    )
+    return f"{median} ({lower} to {upper})"
+
+
+def targets(measured: dict[str, dict[str, Results]]) -> str:
+    rows = []
+    for name, what, unit, limit, value in TARGETS:
+        for series, runs in measured.items():
+            run = runs.get(name)
+            if run is None or run["quick"]:
+                continue
+            most = limit(run) if callable(limit) else limit
+            got = value(run)
+            verdict = "met" if got <= most else "**missed**"
+            rows.append((what, series, f"{most:g} {unit}", f"{got:.3g} {unit}", verdict))
+    if not rows:
+        return ""
+    return f"## Targets\n\n{table(('what', 'PyTorch', 'at most', 'measured', ''), rows)}\n"
+
+
+def scaling(series: str, run: Results) -> str:
+    depths = sorted({row["layers"] for row in run["rows"]})
+    header = ("case", "variant", *(f"{layers} layers" for layers in depths))
+    seconds, memory = [], []
+    for case, variant in dict.fromkeys((row["case"], row["variant"]) for row in run["rows"]):
+        found = {r["layers"]: r for r in run["rows"] if (r["case"], r["variant"]) == (case, variant)}
+        cells = [found.get(layers) for layers in depths]
+        seconds.append((case, variant, *(seconds_cell(cell, run["deadline_seconds"]) for cell in cells)))
+        memory.append(
+            (case, variant, *("" if not c or not c["peak_mib"] else f"{c['peak_mib']:,.0f}" for c in cells))
+        )
+    return (
+        f"### PyTorch {series}\n\n![seconds of compile against layers](scaling-{series}.svg)\n\n"
+        f"Seconds of the compile; empty where it was not tried:\n\n{table(header, seconds)}\n\n"
+        f"Most memory that the process ever held, in MiB; empty where there was no end:\n\n{table(header, memory)}\n"
+    )
+
+
+def seconds_cell(row: Results | None, deadline: float) -> str:
+    if row is None:
+        return ""
+    if row["seconds"] is None:
+        return f"no end in {deadline:g} s"
+    return f"{row['seconds']:.2f}"
+
+
+def floors(measured: dict[str, Results]) -> str:
+    rows = [
+        (
+            series,
+            str(row["layers"]),
+            row["against"],
+            str(row["pairs"]),
+            spread(row["ours_seconds"], 1, 2),
+            spread(row["other_seconds"], 1, 2),
+            spread(row["ratio"], 1, 3),
+        )
+        for series, run in measured.items()
+        for row in run["rows"]
+    ]
+    header = (
+        "PyTorch",
+        "layers",
+        "against",
+        "pairs",
+        "lowering-hooks, s",
+        "the other, s",
+        "ratio within a pair",
+    )
+    return table(header, rows)
+
+
+def shares(measured: dict[str, Results]) -> str:
+    rows = [
+        (
+            series,
+            str(row["layers"]),
+            f"{row['nodes']:,}",
+            spread(row["wrapper_seconds"], 1e3, 2),
+            spread(row["text_seconds"], 1e3, 2),
+            spread(row["compile_seconds"], 1, 2),
+            spread(row["share"], 100, 3),
+        )
+        for series, run in measured.items()
+        for row in run["rows"]
+    ]
+    return table(("PyTorch", "layers", "nodes", "wrapper, ms", "texts, ms", "compile, s", "share, %"), rows)
+
+
+def overheads(measured: dict[str, Results]) -> str:
+    kinds = ("unwrapped_call", "wrapped_call", "plain_set_membership", "proxy_membership")
+    rows = [
+        (series, row["target"], *(f"{row[kind]['min_ns']:,.0f}" for kind in kinds), f"{row['added_ns']:,.0f}")
+        for series, run in measured.items()
+        for row in run["rows"]
+    ]
+    header = (
+        "PyTorch", "op", "call unwrapped", "wrapped", "`in` of a plain set", "of the set proxy", "added by the wrapper",
+    )  # fmt: skip
+    return table(header, rows)
+
+
+def texts(measured: dict[str, Results]) -> str:
+    rows = [
+        (
+            series,
+            f"{row['layers']:,}",
+            f"{row['nodes']:,}",
+            f"{row['args_seconds'] * 1e6:.0f}",
+            f"{row['graph_seconds'] * 1e3:.1f}",
+            f"{row['graph_characters']:,}",
+            f"{row['stock_characters_seconds'] * 1e3:.2f}",
+        )
+        for series, run in measured.items()
+        for row in run["rows"]
+    ]
+    header = (
+        "PyTorch", "layers", "nodes", "`args`, µs", "`graph`, ms", "its characters", "counting stock's characters, ms",
+    )  # fmt: skip
+    slopes = "\n".join(
+        f"- {series}: {run['graph_seconds_a_node'] * 1e6:.1f} µs a node, growing with nodes to the power of "
+        f"{run['graph_exponent']:.2f}"
+        for series, run in measured.items()
+    )
+    return f"{table(header, rows)}\n\nFitted to `graph`:\n\n{slopes}"
+
+
+def imports(measured: dict[str, Results]) -> str:
+    kinds = {
+        "alone_seconds": "`import lowering_hooks`, without PyTorch",
+        "torch_seconds": "`import torch`, entry points off",
+        "torch_autoload_seconds": "`import torch`, entry points on",
+        "added_to_torch_seconds": "the difference of the two, within pairs",
+        "entry_point_seconds": "the entry point, right behind `import torch`",
+        "set_proxy_seconds": "what a plain set proxy imports to be put in, right behind `import torch`",
+    }
+    rows = [(what, *(spread(run[kind], 1e3, 1) for run in measured.values())) for kind, what in kinds.items()]
+    return table(("milliseconds", *measured), rows)
+
+
+def vllm(run: Results) -> str:
+    rows = [
+        (
+            row["variant"],
+            str(row["dense_layers"]),
+            f"`{row['late_op']}`",
+            *(
+                f"{row[name]:.1f}" if row["ended"] else f"no end in {run['deadline_seconds']:g} s"
+                for name in ("engine_seconds", "lowering_seconds")
+            ),
+        )
+        for row in run["rows"]
+    ]
+    header = ("variant", "dense layers", "late op", "engine start, s", "lowering, s")
+    return f"## A vLLM engine\n\nvLLM {run['vllm']}, PyTorch {run['torch']}, {run['cpu']}.\n\n{table(header, rows)}\n"
+
+
+def gpu(run: Results) -> str:
+    rows = [
+        (
+            row["variant"],
+            seconds_cell(row, run["deadline_seconds"]),
+            *("identical" if row[name] else "DIFFERENT" for name in ("code_identical", "strides_identical")),
+        )
+        for row in run["rows"]
+    ]
+    shallow = f"at {run['shallow_layers']} layers"
+    header = ("variant", "compile, s", f"generated code {shallow}, to stock's", f"kernel strides {shallow}")
+    return (
+        f"## On a GPU\n\n{run['layers']} layers in bfloat16, {run['device']}, PyTorch {run['torch']}.\n\n"
+        f"{table(header, rows)}\n"
+    )
+
+
+# --- pictures -------------------------------------------------------------------------------------------------
+
+
+def draw_scaling(run: Results, series: str, output: Path) -> None:
+    cases = list(dict.fromkeys(row["case"] for row in run["rows"]))
+    figure, panels = plt.subplots(1, len(cases), figsize=(11, 4.2), sharey=True, layout="constrained")
+    deadline = run["deadline_seconds"]
+    for panel, case in zip(panels, cases, strict=True):
+        for variant, style in STYLES.items():
+            rows = [r for r in run["rows"] if (r["case"], r["variant"]) == (case, variant)]
+            ended = [r for r in rows if r["seconds"] is not None]
+            label = LABELS.get(variant, variant)
+            depths, seconds = [r["layers"] for r in ended], [r["seconds"] for r in ended]
+            panel.plot(depths, seconds, label=label, markersize=5, **style)
+            for row in rows:
+                if row["seconds"] is None:
+                    draw_no_end(panel, ended[-1], row["layers"], deadline, style)
+        panel.set(xscale="log", yscale="log", title=case, xlabel="layers")
+        ticks = sorted({row["layers"] for row in run["rows"]} & {2, 4, 8, 24, 100, 400})
+        panel.set_xticks(ticks, [str(layers) for layers in ticks], minor=False)
+        panel.minorticks_off()
+        panel.grid(visible=True, color="#DDDDDD", linewidth=0.6)
+    panels[0].set_ylabel("seconds of torch.compile")
+    panels[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.suptitle(
+        f"Compile of a decoder of custom ops, PyTorch {run['torch']}, {run['cores']} cores of {run['cpu']}"
+    )
+    # Nothing in the file that changes from run to run but what was measured.
+    figure.savefig(output, metadata={"Date": None}, facecolor="white")
+    plt.close(figure)
+
+
+def draw_no_end(panel: Any, last: Results, layers: int, deadline: float, style: dict[str, Any]) -> None:
+    ends = [last["layers"], layers], [last["seconds"], deadline]
+    panel.plot(*ends, color=style["color"], linestyle=":")
+    panel.plot(layers, deadline, color=style["color"], marker="x", markersize=9, markeredgewidth=2)
+    words = f"no end in {deadline:g} s"
+    panel.annotate(
+        words,
+        (layers, deadline),
+        xytext=(8, 0),
+        textcoords="offset points",
+        va="center",
+        color=style["color"],
+    )
+
+
+# --- the page -------------------------------------------------------------------------------------------------
+
+SECTIONS = (
+    (
+        "floor",
+        "Distance to the floor",
+        "Seconds of whole compiles in one process, ops new each time, the order turned around from pair to pair. "
+        "Medians, with quartiles.",
+        floors,
+    ),
+    (
+        "share",
+        "Share of a compile",
+        "Time in the wrapper of `call_function` less that in Inductor's own function, and in texts; the timers' own "
+        "time falls on the wrapper. Medians of compiles, with quartiles.",
+        shares,
+    ),
+    (
+        "overhead",
+        "Per node",
+        "Nanoseconds of a call, the fastest round, Inductor's own function replaced by one that returns at once. "
+        "The set proxy of the strategy `set_proxy` is asked once a node that has no lowering.",
+        overheads,
+    ),
+    (
+        "graph_text",
+        "Texts",
+        "Of the last op of a chain of two-output ops, the fastest of several.",
+        texts,
+    ),
+    (
+        "import_cost",
+        "Import",
+        "Timed inside fresh processes with everything in the page cache. Medians, with quartiles. Each process was "
+        "seen not to have imported Inductor, but for the set proxy's; the first without PyTorch, too.",
+        imports,
+    ),
+)  # fmt: skip
+
+
+def page(measured: dict[str, dict[str, Results]], vllm_run: Results | None, gpu_run: Results | None) -> str:
+    parts = [HEAD, targets(measured)]
+    scalings = [scaling(series, runs["scaling"]) for series, runs in measured.items() if "scaling" in runs]
+    if scalings:
+        parts.append("## Against depth\n")
+        parts += scalings
+    for name, title, words, write in SECTIONS:
+        found = {series: runs[name] for series, runs in measured.items() if name in runs}
+        if found:
+            parts.append(f"## {title}\n\n{words}\n\n{write(found)}\n")
+    parts += [vllm(vllm_run)] if vllm_run else []
+    parts += [gpu(gpu_run)] if gpu_run else []
+    machines = dict.fromkeys(
+        f"- PyTorch {run['torch']}, Python {run['python']}: {run['date']}, {run['cores']} cores of {run['cpu']}"
+        + (", quick: few and small" if run["quick"] else "")
+        for runs in measured.values()
+        for run in runs.values()
+    )
+    parts.append("## Measured on\n\n" + "\n".join(machines) + "\n")
+    return "\n".join(filter(None, parts))
+
+
+def read(file: Path) -> Results | None:
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def main(results: Path, folder: Path) -> None:
+    mpl.rcParams["svg.hashsalt"] = "lowering-hooks"
+    measured: dict[str, dict[str, Results]] = {}
+    for row in RELEASES:
+        files = sorted(results.glob(f"*-{row.series}.json"))
+        runs = {file.name.removesuffix(f"-{row.series}.json"): json.loads(file.read_text()) for file in files}
+        if runs:
+            measured[row.series] = runs
+    for series, runs in measured.items():
+        if "scaling" in runs:
+            draw_scaling(runs["scaling"], series, folder / f"scaling-{series}.svg")
+    (folder / "performance.md").write_text(page(measured, read(VLLM), read(results / "gpu.json")))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

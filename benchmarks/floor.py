@@ -1,0 +1,60 @@
+"""A whole compile with lowering-hooks beside one without any text, and beside stock.
+
+``python benchmarks/floor.py OUTPUT.json [--quick]``.  All compiles run in one process, in pairs, the order
+turned around from pair to pair (A B, B A): two processes differ by more than what is looked for, and what
+drifts within one, such as the size of its heap, falls on both alike.  The ratio is taken within each pair;
+their median is what counts.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from compiles import Compiles
+from results import main, spread, tell
+
+# Against what, layers, pairs.  Stock is quick at 2 layers, and hangs not much deeper.
+FULL = (("ideal", 60, 12), ("ideal", 200, 10), ("stock", 2, 40))
+QUICK = (("ideal", 8, 3), ("stock", 2, 3))
+
+Compile = Callable[[int], float]
+
+
+def pairs(ours: Compile, other: Compile, layers: int, count: int) -> list[tuple[float, float]]:
+    """Return the seconds of ``count`` pairs, ours first in every other one."""
+    found = []
+    for i in range(count):
+        if i % 2 == 0:
+            ours_seconds, other_seconds = ours(layers), other(layers)
+        else:
+            other_seconds, ours_seconds = other(layers), ours(layers)
+        found.append((ours_seconds, other_seconds))
+    return found
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="lowering-hooks-bench-") as cache:
+        compiles = Compiles(cache)
+        others = {"ideal": compiles.ideal, "stock": compiles.stock}
+        for against, layers, count in QUICK if quick else FULL:
+            others[against](layers)  # compiles the C++ of this depth
+            measured = pairs(compiles.ours, others[against], layers, count)
+            rows.append(
+                {
+                    "against": against,
+                    "layers": layers,
+                    "pairs": count,
+                    "ours_seconds": spread([ours for ours, _ in measured]),
+                    "other_seconds": spread([other for _, other in measured]),
+                    "ratio": spread([ours / other for ours, other in measured]),
+                }
+            )
+            tell(f"{layers} layers, lowering-hooks against {against}: {rows[-1]['ratio']['median']:.4f}")
+    return {"rows": rows}
+
+
+if __name__ == "__main__":
+    main(__doc__, measure)

@@ -1,0 +1,97 @@
+"""What importing costs: lowering-hooks alone, what its entry point adds to ``import torch``, a set proxy.
+
+``python benchmarks/import_cost.py OUTPUT.json [--quick]``.  Every import is timed inside a fresh process,
+which leaves out Python's own start, and with everything in the page cache and compiled to bytecode.  What the
+entry point adds is measured twice: as the difference between whole imports of PyTorch, which vary by more
+than that, and as the entry point's own call right behind such an import.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any, NamedTuple
+
+from results import main, spread, tell
+
+FULL, QUICK = 12, 3  # processes of each kind
+
+# Prints the seconds of an import, and what was imported by then.
+PROGRAM = """
+import json, sys, time
+{before}
+start = time.perf_counter()
+{timed}
+seconds = time.perf_counter() - start
+imported = {{
+    "torch": "torch" in sys.modules,
+    "inductor": any(name.startswith("torch._inductor") for name in sys.modules),
+    "ours": "lowering_hooks" in sys.modules,
+}}
+print(json.dumps([seconds, imported]))
+"""
+
+
+class Imported(NamedTuple):
+    """What a process has imported: PyTorch, anything of Inductor, lowering-hooks."""
+
+    torch: bool = False
+    inductor: bool = False
+    ours: bool = False
+
+
+ALONE = PROGRAM.format(before="", timed="import lowering_hooks")
+TORCH = PROGRAM.format(before="", timed="import torch")
+ENTRY_POINT = PROGRAM.format(
+    before="import torch",
+    timed="import _lowering_hooks_autoload\n_lowering_hooks_autoload.torch_backend()",
+)
+# What a plain set proxy must import to be put in.
+SET_PROXY = PROGRAM.format(before="import torch", timed="import torch._inductor.lowering")
+
+
+# What is timed, whether the entry points are on, and what the process must have imported then, and no more.
+KINDS = {
+    "alone": (ALONE, False, Imported(ours=True)),
+    "torch": (TORCH, False, Imported(torch=True)),
+    "torch_autoload": (TORCH, True, Imported(torch=True, ours=True)),
+    "entry_point": (ENTRY_POINT, False, Imported(torch=True, ours=True)),
+    "set_proxy": (SET_PROXY, False, Imported(torch=True, inductor=True)),
+}
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    count = QUICK if quick else FULL
+    found: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for i in range(count + 1):
+        # The order turned around from round to round: what drifts falls on all alike.
+        for kind in list(KINDS)[:: 1 if i % 2 else -1]:
+            seconds = timed(*KINDS[kind])
+            if i > 0:  # the first round fills the page cache, and writes bytecode
+                found[kind].append(seconds)
+    added = [on - off for off, on in zip(found["torch"], found["torch_autoload"], strict=True)]
+    tell(*(f"{kind}: {spread(values)['median'] * 1e3:.1f} ms;" for kind, values in found.items()))
+    return {
+        "processes": count,
+        **{f"{kind}_seconds": spread(values) for kind, values in found.items()},
+        "added_to_torch_seconds": spread(added),
+    }
+
+
+def timed(program: str, autoload: bool, expected: Imported) -> float:
+    """Return the seconds of an import in a fresh process."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("LOWERING_HOOKS", "TORCH"))
+    }
+    kept["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "1" if autoload else "0"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=kept, stdout=subprocess.PIPE, text=True, check=True)
+    seconds, imported = json.loads(done.stdout)
+    assert Imported(**imported) == expected, imported
+    return float(seconds)
+
+
+if __name__ == "__main__":
+    main(__doc__, measure)

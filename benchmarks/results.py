@@ -1,0 +1,55 @@
+"""What the benchmarks have in common: their command line, and the file that a run leaves."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+# What the tests know of compiles and of the machine.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+from machine import cpu
+
+
+def main(description: str | None, measure: Callable[[bool], dict[str, Any]]) -> None:
+    """Run a benchmark from the command line, ``OUTPUT.json [--quick]``.
+
+    Args:
+        description: What ``--help`` says first.
+        measure: Given whether to be quick, returns what was measured.
+    """
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    parser.add_argument("output", type=Path, metavar="OUTPUT.json")
+    parser.add_argument("--quick", action="store_true", help="few and small, to see that it runs")
+    options = parser.parse_args()
+    write(options.output, options.quick, measure(options.quick))
+
+
+def write(output: Path, quick: bool, found: dict[str, Any]) -> None:
+    """Write what was measured, with when and where."""
+    machine = {
+        "date": date.today().isoformat(),
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+        "torch": version("torch"),
+        "python": sys.version.split()[0],
+        "quick": quick,
+    }
+    output.write_text(json.dumps(machine | found, indent=1) + "\n")
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Return the median and the quartiles of at least two values, and the values."""
+    lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return {"median": median, "lower_quartile": lower, "upper_quartile": upper, "values": list(values)}
+
+
+def tell(*words: Any) -> None:
+    print(*words, file=sys.stderr, flush=True)

@@ -1,0 +1,40 @@
+"""On an NVIDIA GPU, where Inductor writes Triton, what is compiled is what stock PyTorch makes."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import lowering_hooks
+from lowering_hooks import demo
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+DEVICE = "cuda"
+WORKER = Path(__file__).with_name("fidelity_worker.py")
+PACKAGE = Path(lowering_hooks.__file__).parent
+
+
+def test_every_fidelity_case_compiles_as_in_stock(run, tmp_path) -> None:
+    found = {}
+    for mode in ("stock", "hooked"):
+        output = tmp_path / f"{mode}.json"
+        run(WORKER, mode, str(output), str(PACKAGE), DEVICE)
+        found[mode] = json.loads(output.read_text())["cases"]
+    assert any("triton" in source for case in found["stock"].values() for source in case["code"])
+    assert found["hooked"].keys() == found["stock"].keys()
+    for name, stock in found["stock"].items():
+        for what in ("code", "strides", "constraints", "guards", "error", "equal"):
+            assert found["hooked"][name][what] == stock[what], (name, what)
+
+
+def test_the_demo_ends_equal_and_identical() -> None:
+    outcome = demo.run(layers=12, deadline=60, progress=io.StringIO(), device=DEVICE)
+    assert outcome.ok, str(outcome)
