@@ -148,7 +148,15 @@ def unboxed(node: Any) -> Any:
 def held(node: Any, name: str) -> Any:
     """Return the value of a field as it is stored; None where there is no such field."""
     stored = _stored(node)
-    return stored[name] if name in stored else _fields(node).get(name)
+    if name in stored:
+        return stored[name]
+    kind: Any = type(node)
+    for slot in _slots_named(kind, name):
+        try:
+            return slot.__get__(node, kind)
+        except AttributeError:  # not set
+            continue
+    return None
 
 
 def _ir_in(values: list[Any]) -> list[Any]:
@@ -191,7 +199,12 @@ def _kind(kind: type) -> tuple[bool, Callable[[Any], list[Any]] | None]:
 
 def builtin_of(container: Any) -> Any:
     """Return the builtin class of a container, whose methods a subclass cannot have changed."""
-    return next(kind for kind in CONTAINERS if issubclass(type(container), kind))
+    return _builtin_class(type(container))
+
+
+@functools.lru_cache(maxsize=1024)
+def _builtin_class(kind: type) -> Any:
+    return next(builtin for builtin in CONTAINERS if issubclass(kind, builtin))
 
 
 def _values(value: Any) -> list[Any]:
@@ -242,6 +255,11 @@ def _fields(value: Any) -> dict[str, Any]:
             except AttributeError:  # not set
                 continue
     return fields
+
+
+@functools.lru_cache(maxsize=1024)
+def _slots_named(kind: type, name: str) -> tuple[Any, ...]:
+    return tuple(slot for slot_name, slot in _slots(kind) if slot_name == name)
 
 
 @functools.lru_cache(maxsize=1024)
