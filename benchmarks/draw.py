@@ -145,7 +145,7 @@ def scaling(series: str, run: Results) -> str:
     for case, variant in dict.fromkeys((row["case"], row["variant"]) for row in run["rows"]):
         found = {r["layers"]: r for r in run["rows"] if (r["case"], r["variant"]) == (case, variant)}
         cells = [found.get(layers) for layers in depths]
-        seconds.append((case, variant, *(seconds_cell(cell, run["deadline_seconds"]) for cell in cells)))
+        seconds.append((case, variant, *(seconds_cell(cell) for cell in cells)))
         memory.append(
             (case, variant, *("" if not c or not c["peak_mib"] else f"{c['peak_mib']:,.0f}" for c in cells))
         )
@@ -156,11 +156,11 @@ def scaling(series: str, run: Results) -> str:
     )
 
 
-def seconds_cell(row: Results | None, deadline: float) -> str:
+def seconds_cell(row: Results | None) -> str:
     if row is None:
         return ""
     if row["seconds"] is None:
-        return f"no end in {deadline:g} s"
+        return f"no end in {row['deadline_seconds']:g} s"
     return f"{row['seconds']:.2f}"
 
 
@@ -279,7 +279,7 @@ def gpu(run: Results) -> str:
     rows = [
         (
             row["variant"],
-            seconds_cell(row, run["deadline_seconds"]),
+            seconds_cell(row),
             *("identical" if row[name] else "DIFFERENT" for name in ("code_identical", "strides_identical")),
         )
         for row in run["rows"]
@@ -297,8 +297,10 @@ def gpu(run: Results) -> str:
 
 def draw_scaling(run: Results, series: str, output: Path) -> None:
     cases = list(dict.fromkeys(row["case"] for row in run["rows"]))
-    figure, panels = plt.subplots(1, len(cases), figsize=(11, 4.2), sharey=True, layout="constrained")
-    deadline = run["deadline_seconds"]
+    figure, axes = plt.subplots(
+        1, len(cases), figsize=(11, 4.2), sharey=True, squeeze=False, layout="constrained"
+    )
+    panels = axes[0]
     for panel, case in zip(panels, cases, strict=True):
         for variant, style in STYLES.items():
             rows = [r for r in run["rows"] if (r["case"], r["variant"]) == (case, variant)]
@@ -308,9 +310,9 @@ def draw_scaling(run: Results, series: str, output: Path) -> None:
             panel.plot(depths, seconds, label=label, markersize=5, **style)
             for row in rows:
                 if row["seconds"] is None:
-                    draw_no_end(panel, ended[-1], row["layers"], deadline, style)
+                    draw_no_end(panel, ended, row, style["color"])
         panel.set(xscale="log", yscale="log", title=case, xlabel="layers")
-        ticks = sorted({row["layers"] for row in run["rows"]} & {2, 4, 8, 24, 100, 400})
+        ticks = sorted({row["layers"] for row in run["rows"]} & {2, 8, 24, 100, 400})
         panel.set_xticks(ticks, [str(layers) for layers in ticks], minor=False)
         panel.minorticks_off()
         panel.grid(visible=True, color="#DDDDDD", linewidth=0.6)
@@ -326,18 +328,16 @@ def draw_scaling(run: Results, series: str, output: Path) -> None:
     plt.close(figure)
 
 
-def draw_no_end(panel: Any, last: Results, layers: int, deadline: float, style: dict[str, Any]) -> None:
-    ends = [last["layers"], layers], [last["seconds"], deadline]
-    panel.plot(*ends, color=style["color"], linestyle=":")
-    panel.plot(layers, deadline, color=style["color"], marker="x", markersize=9, markeredgewidth=2)
+def draw_no_end(panel: Any, ended: list[Results], row: Results, color: str) -> None:
+    layers, deadline = row["layers"], row["deadline_seconds"]
+    if ended:
+        panel.plot(
+            [ended[-1]["layers"], layers], [ended[-1]["seconds"], deadline], color=color, linestyle=":"
+        )
+    panel.plot(layers, deadline, color=color, marker="x", markersize=9, markeredgewidth=2)
     words = f"no end in {deadline:g} s"
     panel.annotate(
-        words,
-        (layers, deadline),
-        xytext=(8, 0),
-        textcoords="offset points",
-        va="center",
-        color=style["color"],
+        words, (layers, deadline), xytext=(8, 0), textcoords="offset points", va="center", color=color
     )
 
 

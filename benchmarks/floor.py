@@ -16,8 +16,8 @@ from compiles import Compiles
 from results import main, spread, tell
 
 # Against what, layers, pairs.  Stock is quick at 2 layers, and hangs not much deeper.
-FULL = (("ideal", 60, 12), ("ideal", 200, 10), ("stock", 2, 40))
-QUICK = (("ideal", 8, 3), ("stock", 2, 3))
+FULL = (("ideal", 60, 12), ("ideal", 200, 10), ("stock", 2, 20))
+QUICK = (("ideal", 8, 2), ("stock", 2, 2))
 
 Compile = Callable[[int], float]
 

@@ -19,7 +19,7 @@ from results import main, spread, tell
 
 import lowering_hooks
 
-FULL, FULL_COUNT = (60, 200), 5
+FULL, FULL_COUNT = (60, 200), 3
 QUICK, QUICK_COUNT = (8,), 2
 
 
