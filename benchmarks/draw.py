@@ -308,9 +308,8 @@ def draw_scaling(run: Results, series: str, output: Path) -> None:
             label = LABELS.get(variant, variant)
             depths, seconds = [r["layers"] for r in ended], [r["seconds"] for r in ended]
             panel.plot(depths, seconds, label=label, markersize=5, **style)
-            for row in rows:
-                if row["seconds"] is None:
-                    draw_no_end(panel, ended, row, style["color"])
+            if len(ended) < len(rows):  # the last one: no deeper model was tried
+                draw_no_end(panel, ended, rows[-1], style["color"])
         panel.set(xscale="log", yscale="log", title=case, xlabel="layers")
         ticks = sorted({row["layers"] for row in run["rows"]} & {2, 8, 24, 100, 400})
         panel.set_xticks(ticks, [str(layers) for layers in ticks], minor=False)
@@ -335,9 +334,10 @@ def draw_no_end(panel: Any, ended: list[Results], row: Results, color: str) -> N
             [ended[-1]["layers"], layers], [ended[-1]["seconds"], deadline], color=color, linestyle=":"
         )
     panel.plot(layers, deadline, color=color, marker="x", markersize=9, markeredgewidth=2)
+    below = -14 * len(panel.texts)  # points: two variants may come to the same deadline
     words = f"no end in {deadline:g} s"
     panel.annotate(
-        words, (layers, deadline), xytext=(8, 0), textcoords="offset points", va="center", color=color
+        words, (layers, deadline), xytext=(8, below), textcoords="offset points", va="center", color=color
     )
 
 
