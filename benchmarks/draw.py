@@ -248,6 +248,7 @@ def texts(measured: dict[str, Results]) -> str:
 def imports(measured: dict[str, Results]) -> str:
     kinds = {
         "alone_seconds": "`import lowering_hooks`, without PyTorch",
+        "wrapt_seconds": "`import wrapt`, likewise",
         "torch_seconds": "`import torch`, entry points off",
         "torch_autoload_seconds": "`import torch`, entry points on",
         "added_to_torch_seconds": "the difference of the two, within pairs",
@@ -375,7 +376,7 @@ SECTIONS = (
         "import_cost",
         "Import",
         "Timed inside fresh processes with everything in the page cache. Medians, with quartiles. Each process was "
-        "seen not to have imported Inductor, but for the set proxy's; the first without PyTorch, too.",
+        "seen not to have imported Inductor, but for the set proxy's; the first two without PyTorch, too.",
         imports,
     ),
 )  # fmt: skip

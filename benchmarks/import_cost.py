@@ -43,6 +43,8 @@ class Imported(NamedTuple):
 
 
 ALONE = PROGRAM.format(before="", timed="import lowering_hooks")
+# The largest of what it imports.
+WRAPT = PROGRAM.format(before="", timed="import wrapt")
 TORCH = PROGRAM.format(before="", timed="import torch")
 ENTRY_POINT = PROGRAM.format(
     before="import torch",
@@ -55,6 +57,7 @@ SET_PROXY = PROGRAM.format(before="import torch", timed="import torch._inductor.
 # What is timed, whether the entry points are on, and what the process must have imported then, and no more.
 KINDS = {
     "alone": (ALONE, False, Imported(ours=True)),
+    "wrapt": (WRAPT, False, Imported()),
     "torch": (TORCH, False, Imported(torch=True)),
     "torch_autoload": (TORCH, True, Imported(torch=True, ours=True)),
     "entry_point": (ENTRY_POINT, False, Imported(torch=True, ours=True)),
