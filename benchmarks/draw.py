@@ -249,9 +249,10 @@ def imports(measured: dict[str, Results]) -> str:
     kinds = {
         "alone_seconds": "`import lowering_hooks`, without PyTorch",
         "wrapt_seconds": "`import wrapt`, likewise",
-        "torch_seconds": "`import torch`, entry points off",
-        "torch_autoload_seconds": "`import torch`, entry points on",
-        "added_to_torch_seconds": "the difference of the two, within pairs",
+        "torch_seconds": "`import torch`, looking for no entry points",
+        "torch_switched_off_seconds": "`import torch` with `LOWERING_HOOKS=0`",
+        "torch_applied_seconds": "`import torch` with lowering-hooks",
+        "added_to_torch_seconds": "the difference of these two, within pairs",
         "entry_point_seconds": "the entry point, right behind `import torch`",
         "set_proxy_seconds": "what a plain set proxy imports to be put in, right behind `import torch`",
     }

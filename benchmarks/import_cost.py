@@ -2,8 +2,8 @@
 
 ``python benchmarks/import_cost.py OUTPUT.json [--quick]``.  Every import is timed inside a fresh process,
 which leaves out Python's own start, and with everything in the page cache and compiled to bytecode.  What the
-entry point adds is measured twice: as the difference between whole imports of PyTorch, which vary by more
-than that, and as the entry point's own call right behind such an import.
+entry point adds is measured as the difference between whole imports of PyTorch, with LOWERING_HOOKS=0 and
+without, which vary by as much as that; and as the entry point's own call right behind such an import.
 """
 
 from __future__ import annotations
@@ -53,15 +53,16 @@ ENTRY_POINT = PROGRAM.format(
 # What a plain set proxy must import to be put in.
 SET_PROXY = PROGRAM.format(before="import torch", timed="import torch._inductor.lowering")
 
-
-# What is timed, whether the entry points are on, and what the process must have imported then, and no more.
+OFF, LOADED = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}, {"TORCH_DEVICE_BACKEND_AUTOLOAD": "1"}
+# What is timed, with what in the environment, and what the process must have imported then, and no more.
 KINDS = {
-    "alone": (ALONE, False, Imported(ours=True)),
-    "wrapt": (WRAPT, False, Imported()),
-    "torch": (TORCH, False, Imported(torch=True)),
-    "torch_autoload": (TORCH, True, Imported(torch=True, ours=True)),
-    "entry_point": (ENTRY_POINT, False, Imported(torch=True, ours=True)),
-    "set_proxy": (SET_PROXY, False, Imported(torch=True, inductor=True)),
+    "alone": (ALONE, OFF, Imported(ours=True)),
+    "wrapt": (WRAPT, OFF, Imported()),
+    "torch": (TORCH, OFF, Imported(torch=True)),
+    "torch_switched_off": (TORCH, LOADED | {"LOWERING_HOOKS": "0"}, Imported(torch=True)),
+    "torch_applied": (TORCH, LOADED, Imported(torch=True, ours=True)),
+    "entry_point": (ENTRY_POINT, OFF, Imported(torch=True, ours=True)),
+    "set_proxy": (SET_PROXY, OFF, Imported(torch=True, inductor=True)),
 }
 
 
@@ -74,7 +75,7 @@ def measure(quick: bool) -> dict[str, Any]:
             seconds = timed(*KINDS[kind])
             if i > 0:  # the first round fills the page cache, and writes bytecode
                 found[kind].append(seconds)
-    added = [on - off for off, on in zip(found["torch"], found["torch_autoload"], strict=True)]
+    added = [on - off for off, on in zip(found["torch_switched_off"], found["torch_applied"], strict=True)]
     tell(*(f"{kind}: {spread(values)['median'] * 1e3:.1f} ms;" for kind, values in found.items()))
     return {
         "processes": count,
@@ -83,14 +84,13 @@ def measure(quick: bool) -> dict[str, Any]:
     }
 
 
-def timed(program: str, autoload: bool, expected: Imported) -> float:
+def timed(program: str, variables: dict[str, str], expected: Imported) -> float:
     """Return the seconds of an import in a fresh process."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("LOWERING_HOOKS", "TORCH"))
     }
-    kept["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "1" if autoload else "0"
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, env=kept, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, env=kept | variables, stdout=subprocess.PIPE, text=True, check=True)
     seconds, imported = json.loads(done.stdout)
     assert Imported(**imported) == expected, imported
     return float(seconds)
