@@ -199,7 +199,8 @@ def _kind(kind: type) -> tuple[bool, Callable[[Any], list[Any]] | None]:
 
 def builtin_of(container: Any) -> Any:
     """Return the builtin class of a container, whose methods a subclass cannot have changed."""
-    return _builtin_class(type(container))
+    kind: Any = type(container)
+    return _builtin_class(kind)
 
 
 @functools.lru_cache(maxsize=1024)
