@@ -44,7 +44,9 @@ HEAD = """\
 Real vLLM engines on a CPU, started and asked to generate with and without lowering-hooks
 (`LOWERING_HOOKS=0`): small models with random weights, temperature 0. "The same answers" are the same token
 ids and the same log-probabilities of the five likeliest tokens at each place, to the last bit. What is said
-of processes is what `LOWERING_HOOKS_REPORT` wrote in each of them. `downstream/vllm/` has the code.
+of processes is what `LOWERING_HOOKS_REPORT` wrote in each of them; they are given time to end, since vLLM
+kills those that take more than seconds, and a killed process writes no report. `downstream/vllm/` has the
+code.
 """
 
 TITLES = {
