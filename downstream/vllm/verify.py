@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -31,6 +31,8 @@ DATA, PAGE = ROOT / "docs" / "vllm.json", ROOT / "docs" / "vllm.md"
 # As Observed.process has them.
 ONE_WORKER = {"engine_worker.py", "EngineCore", "VllmWorker-0"}
 TWO_WORKERS = {*ONE_WORKER, "VllmWorker-1"}
+# In the processes that vLLM starts by default.
+SMALL = Case(STOCK, llama(), multiprocessing=True)
 TENSOR_PARALLEL = "Llama, tensor parallel 2"
 VLLM_PROXY = "vllm.env_override._VllmFallbackAllowList"
 # Stock survives these depths of dense layers, and does not survive the other in the deadline, in seconds.
@@ -70,6 +72,10 @@ class Verdict:
     seen: str = ""
 
 
+# On stock and with lowering-hooks.
+Pair = tuple[Outcome, Outcome]
+
+
 class Runs:
     """Runs cases, and keeps what came of them under their names."""
 
@@ -84,7 +90,7 @@ class Runs:
         self.outcomes[f"{name}, {case.variant}"] = (case, outcome)
         return outcome
 
-    def pair(self, name: str, case: Case) -> tuple[Outcome, Outcome]:
+    def pair(self, name: str, case: Case) -> Pair:
         """Run a case on stock and with lowering-hooks."""
         return self(name, case), self(name, replace(case, variant=OURS))
 
@@ -125,26 +131,31 @@ def _summary(case: Case, outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def every_process(runs: Runs) -> Generator[Verdict, None, tuple[Pair, Pair]]:
+    """Check a model in one worker and in two, and return what came of each."""
+    both = runs.pair("Llama", SMALL)
+    yield same_answers("Llama", both)
+    yield tells_apart(both[0], runs("Llama, other weights", replace(SMALL, seed=1)))
+    yield active("main, engine core and worker", both[1], ONE_WORKER)
+    parallel = runs.pair(TENSOR_PARALLEL, replace(SMALL, tensor_parallel=2))
+    yield same_answers(TENSOR_PARALLEL, parallel)
+    yield active("both workers of tensor parallel 2", parallel[1], TWO_WORKERS)
+    return both, parallel
+
+
 def current(runs: Runs) -> Iterable[Verdict]:
     """Check the vLLM that has a proxy of its own."""
-    small = Case(STOCK, llama(), multiprocessing=True)
-    both = runs.pair("Llama", small)
-    yield same_answers("Llama", both)
-    yield tells_apart(both[0], runs("Llama, other weights", replace(small, seed=1)))
-    yield active("main, engine core and worker", both[1], ONE_WORKER)
+    both, parallel = yield from every_process(runs)
     moe = runs.pair("Qwen2-MoE", Case(STOCK, qwen2_moe()))
     yield same_answers("Qwen2-MoE", moe)
     yield same_answers("DeepSeek-V2", runs.pair("DeepSeek-V2", Case(STOCK, deepseek_v2())))
-    parallel = runs.pair(TENSOR_PARALLEL, replace(small, tensor_parallel=2))
-    yield same_answers(TENSOR_PARALLEL, parallel)
-    yield active("both workers of tensor parallel 2", parallel[1], TWO_WORKERS)
     yield carries("vLLM's compiled kernels", "_C.", both[1], moe[1], parallel[1])
     yield Verdict(
         "vLLM's proxy, installed after lowering-hooks, is reported as a conflict and left as it was",
         both[1].answer["applied_by_torch"] and proxy_reported(both[1]) and proxy_stands(both[1]),
     )
 
-    by_vllm = replace(small, variant=OURS, autoload=False, plugins=("lowering_hooks",))
+    by_vllm = replace(SMALL, variant=OURS, autoload=False, plugins=("lowering_hooks",))
     later = runs("Llama, applied by vLLM", by_vllm)
     yield active("`VLLM_PLUGINS=lowering_hooks`, and PyTorch may not load it", later, ONE_WORKER)
     yield same_answers("Llama, applied by vLLM", (both[0], later))
@@ -166,14 +177,7 @@ def current(runs: Runs) -> Iterable[Verdict]:
 
 def hang(runs: Runs) -> Iterable[Verdict]:
     """Check the vLLM from before it had a proxy, where stock hangs on functional kernels."""
-    small = Case(STOCK, llama(), multiprocessing=True)
-    both = runs.pair("Llama", small)
-    yield same_answers("Llama", both)
-    yield tells_apart(both[0], runs("Llama, other weights", replace(small, seed=1)))
-    yield active("main, engine core and worker", both[1], ONE_WORKER)
-    parallel = runs.pair(TENSOR_PARALLEL, replace(small, tensor_parallel=2))
-    yield same_answers(TENSOR_PARALLEL, parallel)
-    yield active("both workers of tensor parallel 2", parallel[1], TWO_WORKERS)
+    both, parallel = yield from every_process(runs)
     yield carries("vLLM's compiled kernels", "_C.", both[1], parallel[1])
 
     deep = Case(STOCK, qwen2_moe(NOT_SURVIVED), functional=True, compiled_experts=True, deadline=DEADLINE)
@@ -204,7 +208,7 @@ def hang(runs: Runs) -> Iterable[Verdict]:
 
 def excluded(runs: Runs) -> Iterable[Verdict]:
     # Without a compile of the model: what is asked is what is loaded and allowed.
-    case = Case(OURS, llama(), multiprocessing=True, eager=True, plugins=())
+    case = replace(SMALL, variant=OURS, eager=True, plugins=())
     unnamed = runs("Llama, VLLM_PLUGINS names others", case)
     yield Verdict(
         "where `VLLM_PLUGINS` names others, vLLM does not apply it: its kernels' namespaces are not allowed",
@@ -220,7 +224,7 @@ def excluded(runs: Runs) -> Iterable[Verdict]:
     )
 
 
-def same_answers(name: str, outcomes: tuple[Outcome, Outcome]) -> Verdict:
+def same_answers(name: str, outcomes: Pair) -> Verdict:
     stock, ours = outcomes
     claim = f"{name}: the same answers with lowering-hooks as without"
     if stock.answer is None or ours.answer is None:
