@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -164,8 +163,7 @@ def row_for(version: str) -> Release:
     """Return the row of the table for a version it does not have: in all else as the row that is nearest."""
     parsed = Version(version)
     known = release_of(version) or RELEASES[0]
-    return dataclasses.replace(
-        known,
+    return known._replace(
         series=f"{parsed.major}.{parsed.minor}",
         verified_with=parsed.base_version,
         pythons=(f"{sys.version_info.major}.{sys.version_info.minor}",),
@@ -174,8 +172,7 @@ def row_for(version: str) -> Release:
 
 def line(row: Release) -> str:
     """Write ``row`` as it stands in the table."""
-    values = (getattr(row, field.name) for field in dataclasses.fields(row))
-    shown = (f"({', '.join(map(json.dumps, v))},)" if isinstance(v, tuple) else json.dumps(v) for v in values)
+    shown = (f"({', '.join(map(json.dumps, v))},)" if isinstance(v, tuple) else json.dumps(v) for v in row)
     return f"Release({', '.join(shown)}),"
 
 

@@ -6,7 +6,6 @@ the objects themselves are looked at.
 
 from __future__ import annotations
 
-import inspect
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -83,6 +82,9 @@ def _names_used(code: types.CodeType) -> set[str]:
 
 
 def _call_function_problems(graph: types.ModuleType, exc: types.ModuleType) -> Iterator[str]:
+    # inspect here and below: PyTorch has imported it by now, and a process without PyTorch is spared it.
+    from inspect import getattr_static
+
     lowering_class = getattr(graph, "GraphLowering", None)
     call_function = getattr(lowering_class, "__dict__", {}).get("call_function")
     if not callable(call_function):
@@ -99,7 +101,7 @@ def _call_function_problems(graph: types.ModuleType, exc: types.ModuleType) -> I
             yield "GraphLowering.call_function does not reach operator_str"
 
     issue = getattr(exc, "OperatorIssue", None)
-    static = inspect.getattr_static(issue, "operator_str", None)
+    static = getattr_static(issue, "operator_str", None)
     if not isinstance(static, staticmethod):
         yield "torch._inductor.exc.OperatorIssue.operator_str is not a static method"
         return
@@ -108,13 +110,15 @@ def _call_function_problems(graph: types.ModuleType, exc: types.ModuleType) -> I
     )
     for name in _ERRORS:
         error = getattr(exc, name, None)
-        if inspect.getattr_static(error, "operator_str", None) is not static:
+        if getattr_static(error, "operator_str", None) is not static:
             yield f"torch._inductor.exc.{name} does not inherit OperatorIssue.operator_str"
 
 
 def _signature_problems(label: str, function: Callable[..., Any], expected: tuple[str, ...]) -> Iterator[str]:
+    from inspect import signature
+
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = list(signature(function).parameters.values())
     except (TypeError, ValueError):
         yield f"the signature of {label} cannot be read"
         return

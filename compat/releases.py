@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
-
-from packaging.version import InvalidVersion, Version
+from typing import Final, Literal, NamedTuple
 
 Strategy = Literal["call_function", "set_proxy", "none"]
 LogText = Literal["eager", "lazy"]
 LayoutConstraint = Literal["none", "on arguments", "tag or contiguous", "tag", "tag or default"]
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(NamedTuple):
     """One verified release series.
 
     Attributes:
@@ -77,8 +73,7 @@ RELEASES: Final[tuple[Release, ...]] = (
 )
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """What :func:`choose` decided.
 
     Attributes:
@@ -108,6 +103,11 @@ def choose(version: str) -> Choice:
     A pure function of the string.  Never raises: whatever is not a verified version gets
     ``set_proxy``, with a reason that says so.
     """
+    try:
+        # Here, for the time it takes: a process that never imports PyTorch need not know its version.
+        from packaging.version import Version
+    except Exception as error:
+        return _unverified(f"the version of PyTorch cannot be read: {type(error).__name__}: {error}")
     row = release_of(version)
     if row is not None:
         return Choice(
@@ -123,6 +123,10 @@ def choose(version: str) -> Choice:
         what = f"PyTorch {version} is newer than the verified series ({verified})"
     else:
         what = f"PyTorch {version} is not of a verified series ({verified})"
+    return _unverified(what)
+
+
+def _unverified(what: str) -> Choice:
     return Choice(
         "set_proxy",
         f"{what}; upgrade lowering-hooks for a table that has it, or set "
@@ -132,6 +136,8 @@ def choose(version: str) -> Choice:
 
 
 def _series_of(version: str) -> str | None:
+    from packaging.version import InvalidVersion, Version
+
     try:
         parsed = Version(str(version))
     except InvalidVersion:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import importlib.metadata
 import importlib.util
 import logging
 import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal
-
-import wrapt
+from typing import Any, Literal, NamedTuple
 
 from .call_function import CallFunctionHook
-from .compat import Strategy, choose
+from .compat import Choice, Strategy, choose
 from .inductor import GRAPH, Inductor, half_imported, loaded
 from .ir_text import BoundedIR
 from .namespaces import Namespaces
@@ -32,8 +27,7 @@ Hook = CallFunctionHook | SetProxyHook
 log = logging.getLogger("lowering_hooks")
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(NamedTuple):
     """What the layer did in this process, and why.
 
     Attributes:
@@ -73,8 +67,7 @@ class Status:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the attributes, and the version of Python, as JSON has them."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return fields | {
+        return self._asdict() | {
             "namespaces": sorted(self.namespaces),
             "conflicts": list(self.conflicts),
             "python_version": sys.version.split()[0],
@@ -157,13 +150,14 @@ class Layer:
     def status(self) -> Status:
         self._hook_if_ready()
         version, torch_version = _installed("lowering-hooks"), _torch_version()
+        choice = choose(str(torch_version))
         with self._lock:
             inductor = loaded()
             conflicts = vllm_conflict(inductor) if inductor is not None else ()
             strategy: Strategy = "none"
             state, reason = self._idle
             if self._waiting:
-                state, strategy, reason = _outlook(self._request, torch_version)
+                state, strategy, reason = _outlook(self._request, torch_version, choice)
             elif self._hook is not None:
                 strategy, state, reason = self._hook.strategy, "active", self._reason
                 conflicts += self._hook.conflicts()
@@ -187,6 +181,14 @@ class Layer:
             if self._registered or not (self._waiting or self._ir_waiting) or loaded() is not None:
                 return
             self._registered = True
+        if "torch" in sys.modules:
+            self._register()
+        else:
+            # wrapt takes longer to import than all of ours, which a process without PyTorch is spared.
+            _ImportWatch(lambda name: name == "torch" or "torch" in sys.modules, self._register)
+
+    def _register(self) -> None:
+        """Have wrapt tell of Inductor.  Never raises: it may run inside somebody's import of PyTorch."""
         # wrapt calls at once where the module is in sys.modules by now, half imported by another thread;
         # otherwise right after the module's code ran, when its spec still says that it is initializing.
         at_once = True
@@ -194,7 +196,15 @@ class Layer:
         def on_import(_: ModuleType) -> None:
             self._hook_if_ready(complete=not at_once)
 
-        wrapt.register_post_import_hook(on_import, GRAPH)
+        try:
+            import wrapt
+
+            wrapt.register_post_import_hook(on_import, GRAPH)
+        except Exception as error:
+            with self._lock:
+                self._registered = self._waiting = self._ir_waiting = False
+                self._idle = ("inactive", f"wrapt cannot be used: {type(error).__name__}: {error}")
+            log.warning("nothing will be hooked, PyTorch runs as without lowering-hooks: %s", self._idle[1])
         at_once = False
 
     def _hook_if_ready(self, complete: bool = False) -> None:
@@ -202,34 +212,41 @@ class Layer:
 
         Never raises: it runs inside other people's imports.
         """
+        if loaded() is None:
+            return
+        version = _torch_version()
+        choice = choose(str(version))  # both may import something
         with self._lock:
             inductor = loaded()
             if inductor is None or not (self._waiting or self._ir_waiting):
                 return
             if not complete and half_imported(inductor.graph):
                 if self._watch is None:
-                    self._watch = _ImportWatch(self._hook_if_ready)
+                    self._watch = _ImportWatch(lambda _: _is_complete(GRAPH), self._hook_if_ready)
                 return
             self._watch = None
             hook, bound_ir = self._waiting, self._ir_waiting
             self._waiting = self._ir_waiting = False
-            messages = self._hook_now(inductor) if hook else []
+            messages = self._hook_now(inductor, version, choice) if hook else []
             messages += self._bound_ir_now() if bound_ir else []
         for level, message in messages:
             log.log(level, "%s", message)
 
-    def _hook_now(self, inductor: Inductor) -> list[tuple[int, str]]:
+    def _hook_now(
+        self, inductor: Inductor, version: str | None, choice: Choice
+    ) -> list[tuple[int, str]]:
         """Hook, and return what is to be logged."""
         try:
-            return self._hook_by_plan(inductor)
+            return self._hook_by_plan(inductor, version, choice)
         except Exception as error:
             self._idle = ("inactive", f"{type(error).__name__}: {error}")
             return [(logging.WARNING, f"nothing was hooked: {self._idle[1]}")]
 
-    def _hook_by_plan(self, inductor: Inductor) -> list[tuple[int, str]]:
+    def _hook_by_plan(
+        self, inductor: Inductor, version: str | None, choice: Choice
+    ) -> list[tuple[int, str]]:
         """Install the first strategy whose contract holds, and return what is to be logged."""
-        version = _torch_version()
-        strategies, why, advice = _plan(self._request, version)
+        strategies, why, advice = _plan(self._request, choice)
         broken: list[str] = []
         for strategy in strategies:
             if self._stands(strategy):
@@ -322,48 +339,54 @@ class _BrokenContractError(Exception):
 
 
 class _ImportWatch:
-    """Waits for the end of an import that had already begun when we were imported.
+    """Waits, as a finder that finds nothing, for an import that meets a condition, and acts then, once.
 
-    wrapt's hooks fire for imports that begin after they are registered.  This finder finds nothing: it is
-    asked at every import that follows, and a compile imports a great deal before it lowers its first node.
+    It is asked at every import: PyTorch's comes with hundreds, and a compile's first node with many more.
     """
 
-    def __init__(self, attempt: Callable[[], None]) -> None:
-        self._attempt: Callable[[], None] | None = attempt
+    def __init__(self, condition: Callable[[str], bool], action: Callable[[], None]) -> None:
+        self._condition = condition
+        self._action: Callable[[], None] | None = action
         sys.meta_path.insert(0, self)
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
-        graph = sys.modules.get(GRAPH)
-        attempt = self._attempt
-        if attempt is None or graph is None or half_imported(graph):
+        action = self._action
+        if action is None or not self._condition(name):
             return
         # It stays in sys.meta_path, silent from now on: the import system is iterating over that very list,
         # and taking an entry out would make it pass over the next one.
-        self._attempt = None
-        attempt()
+        self._action = None
+        action()
 
 
-def _plan(request: Request, version: str | None) -> tuple[tuple[Strategy, ...], str, str]:
+def _is_complete(name: str) -> bool:
+    """Whether a module is imported, to its end."""
+    module = sys.modules.get(name)
+    return module is not None and not half_imported(module)
+
+
+def _plan(request: Request, choice: Choice) -> tuple[tuple[Strategy, ...], str, str]:
     """Return the strategies to try in order, why, and what to advise the user if that is not the best."""
     if request == "none":
         return (), "strategy none was asked for", ""
     if request != "auto":
         return (request,), f"strategy {request} was asked for", ""
-    choice = choose(str(version))
     tried: tuple[Strategy, ...] = (choice.strategy,)
     if choice.strategy != "set_proxy":
         tried += ("set_proxy",)
     return tried, choice.reason, "" if choice.verified else choice.reason
 
 
-def _outlook(request: Request, torch_version: str | None) -> tuple[State, Strategy, str]:
+def _outlook(
+    request: Request, torch_version: str | None, choice: Choice
+) -> tuple[State, Strategy, str]:
     """Return the state, strategy and reason while Inductor is not imported."""
     waiting = "torch._inductor.graph is not imported yet"
     if torch_version is None and not torch_is_there():
         return "inactive", "none", "PyTorch is not installed here"
     if torch_version is None and request == "auto":
         return "pending", "none", f"{waiting}; the version of PyTorch will be known then"
-    strategies, why, _ = _plan(request, torch_version)
+    strategies, why, _ = _plan(request, choice)
     return "pending", strategies[0], f"{waiting}; {why}"
 
 
@@ -377,12 +400,17 @@ def torch_is_there() -> bool:
 
 def _torch_version() -> str | None:
     """Return the version of the PyTorch that is loaded, else of the one that is installed."""
-    version = getattr(sys.modules.get("torch"), "__version__", None)
-    return _installed("torch") if version is None else str(version)
+    try:
+        return str(sys.modules["torch"].__version__)
+    except Exception:  # not loaded, or without a version
+        return _installed("torch")
 
 
 def _installed(distribution: str) -> str | None:
     try:
+        # Here, for the time it takes, and a source tree of PyTorch and we ourselves may do without.
+        import importlib.metadata
+
         return importlib.metadata.version(distribution)
     except Exception:  # not there, or its metadata is broken
         return None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from .ir_graph import ENDLESS
 from .site import NOWHERE, Site
@@ -12,8 +11,7 @@ from .site import NOWHERE, Site
 _YES: Final = {True: "yes", False: "no"}
 
 
-@dataclass(frozen=True)
-class OpReport:
+class OpReport(NamedTuple):
     """What was seen of one op.
 
     Attributes:
@@ -41,8 +39,7 @@ class OpReport:
     stock_characters: int
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """The ops of allowed namespaces that fell back implicitly or failed, since the last reset.
 
     Attributes:
@@ -103,13 +100,12 @@ class Records:
     def fell_back(self, op: str, site: Site = NOWHERE) -> None:
         with self._lock:
             old = self._entry(op, site)
-            self._ops[op] = replace(old, fallbacks=old.fallbacks + 1)
+            self._ops[op] = old._replace(fallbacks=old.fallbacks + 1)
 
     def described(self, op: str, site: Site, seconds: float, shown: bool, stock_characters: int) -> None:
         with self._lock:
             old = self._entry(op, site)
-            self._ops[op] = replace(
-                old,
+            self._ops[op] = old._replace(
                 texts=old.texts + 1,
                 seconds=old.seconds + seconds,
                 shown=old.shown or shown,

@@ -6,7 +6,6 @@ import atexit
 import json
 import logging
 import os
-from dataclasses import asdict
 from typing import Any
 
 from .inductor import loaded
@@ -56,7 +55,7 @@ def contents(layer: Layer) -> dict[str, Any]:
         "pid": os.getpid(),
         "status": layer.status().as_dict(),
         "seconds": report.seconds,
-        "ops": [asdict(op) for op in report.ops],
+        "ops": [op._asdict() for op in report.ops],
     }
 
 

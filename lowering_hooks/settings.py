@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from . import namespaces
 
@@ -20,8 +19,7 @@ _ON: Final = ("1", "on", "true", "yes")
 log = logging.getLogger("lowering_hooks")
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What the environment asked for.
 
     Attributes:

@@ -106,7 +106,7 @@ def test_the_kernels_of_vllm_are_names_that_can_be_allowed() -> None:
     assert lowering_hooks.allow(*VLLM_KERNELS) > VLLM_KERNELS
 
 
-@pytest.mark.parametrize("broken", ["wrapt", "packaging.version", "lowering_hooks.compat", "lowering_hooks"])
+@pytest.mark.parametrize("broken", ["lowering_hooks.compat", "lowering_hooks"])
 def test_what_cannot_be_imported_costs_one_warning_and_nothing_else(run, broken) -> None:
     done = run(
         f"""
@@ -123,19 +123,67 @@ def test_what_cannot_be_imported_costs_one_warning_and_nothing_else(run, broken)
 
 
 @loads_backends
-def test_import_torch_and_a_compile_work_where_we_cannot_be_imported(run) -> None:
+@pytest.mark.parametrize("broken", ["wrapt", "lowering_hooks.compat"])
+def test_import_torch_and_a_compile_work_where_we_cannot_be_imported(run, broken) -> None:
     done = run(
-        """
+        f"""
         import sys
-        sys.modules["wrapt"] = None
+        sys.modules[{broken!r}] = None
         import torch
         x = torch.randn(3)
         assert torch.equal(torch.compile(lambda x: x * 2)(x), x * 2)
         """,
         TORCH_DEVICE_BACKEND_AUTOLOAD="1",
     )
-    assert done.stderr.count("lowering_hooks") <= 1
-    assert done.stderr.count("could not be imported, PyTorch runs as without it") == 1
+    assert done.stderr.count("PyTorch runs as without") == 1
+
+
+@pytest.mark.parametrize("first", ["lowering_hooks", "torch"])
+def test_without_wrapt_nothing_is_hooked_and_one_warning_says_so(run, first) -> None:
+    done = run(
+        f"""
+        import sys
+        sys.modules["wrapt"] = None
+        import {first}
+        import lowering_hooks
+        waits = lowering_hooks.status().state
+        import torch
+        import torch._inductor.graph
+        assert waits == {"pending" if first == "lowering_hooks" else "inactive"!r}, waits
+        status = lowering_hooks.status()
+        assert status.state == "inactive" and "wrapt cannot be used: ModuleNotFoundError" in status.reason
+        del sys.modules["wrapt"]
+        assert lowering_hooks.apply().state == "active"
+        """
+    )
+    assert done.stderr.count("PyTorch runs as without lowering-hooks: wrapt cannot be used") == 1
+
+
+def test_without_packaging_nothing_is_hooked_and_one_warning_says_so(run) -> None:
+    done = run(
+        """
+        import sys
+        sys.modules["packaging.version"] = None
+        import lowering_hooks
+        waits = lowering_hooks.status()
+        assert waits.state == "pending"
+        assert "the version of PyTorch cannot be read: ModuleNotFoundError" in waits.reason
+        import torch._inductor.graph
+        status = lowering_hooks.status()
+        assert status.state == "inactive" and "ModuleNotFoundError" in status.reason
+        """
+    )
+    assert done.stderr.count("runs as without lowering-hooks") == 1
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_imported_alone_it_imports_next_to_nothing(run) -> None:
+    run(
+        """
+        import sys, lowering_hooks
+        assert not {"torch", "wrapt", "importlib.metadata", "asyncio", "inspect", "packaging"} & set(sys.modules)
+        """
+    )
 
 
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
