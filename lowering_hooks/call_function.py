@@ -1,19 +1,21 @@
 """The ``call_function`` strategy: the original function in full, with a bounded text for allowed ops.
 
-Two replacements.  ``GraphLowering.call_function`` marks that an op of an allowed namespace is being lowered;
-``OperatorIssue.operator_str`` returns the bounded text where the mark is set.  Both call what stood there
-before for everything else, so branch, layout constraint and generated code are Inductor's own.
+Two replacements.  ``OperatorIssue.operator_str`` returns the bounded text for an op of an allowed namespace,
+and what stood there before for every other.  ``GraphLowering.call_function`` runs what stood there before, and
+sees whether a fallback was made; the text finds in its frame what is being lowered.  So branch, layout
+constraint and generated code are Inductor's own.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import sys
+import threading
 import time
 import types
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from typing import Any, Final
 
 from .compat import call_function_problems, wrapped_functions
@@ -27,14 +29,9 @@ from .text import extent_text, graph_text, operator_text, site_text
 
 log = logging.getLogger("lowering_hooks")
 
-# The GraphLowering whose call_function, the innermost running one, lowers an op of an allowed namespace; else
-# None.  A context variable, since several threads may compile at once, and a lowering may lower a subgraph
-# with ops of other namespaces.
-_lowering_allowed_op: ContextVar[Any] = ContextVar("lowering_hooks_lowering_allowed_op", default=None)
-
-# The text that the innermost running call_function was last given, under what it was asked for: on 2.13 and
-# later every log handler asks anew.
-_last_text: ContextVar[tuple[Any, str] | None] = ContextVar("lowering_hooks_last_text", default=None)
+# How far up from operator_str its call_function is looked for.  Logging handlers, which ask for a LazyString's
+# text, and wrappers of others stand in between.
+_MAX_FRAMES: Final = 100
 
 # Shorter texts are not added up.
 _HINT_FLOOR: Final = 0.1
@@ -66,11 +63,14 @@ class CallFunctionHook:
         lowerings = inductor.lowering.lowerings
         if not isinstance(lowerings, dict):
             raise TypeError("torch._inductor.lowering.lowerings is no dict")
-        self._lowerings: Mapping[Any, Any] = lowerings
+        self._lowerings: dict[Any, Any] = lowerings
         # False once removed.  A wrapper of ours that somebody else wrapped meanwhile stays in their chain,
         # and from then on only passes calls on.
         self._live = False
         self._spent: dict[str, float] = {}  # seconds in Inductor's text, by namespaces that are not allowed
+        # By thread, the text that the running call_function was last given, under what it was asked for: on
+        # 2.13 and later every log handler asks anew.
+        self._last_texts: dict[int, tuple[Any, str]] = {}
 
         self._original = _peeled(vars(self._lowering_class)["call_function"])
         self._original_str = _peeled(vars(self._issue_class)["operator_str"])
@@ -120,28 +120,23 @@ class CallFunctionHook:
             return False
 
     def _wrap_call_function(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        # Called for every node of every graph: hence the local names.
+        # Called for every node of every graph, between steps that push everything out of the processor's
+        # caches: hence the local names, and nothing before the call but a length.
         run = _unbound(original)
-        hook, lowerings, overload, allows = self, self._lowerings, self._overload, self._namespaces.allows
+        hook, lowerings, last_texts = self, self._lowerings, self._last_texts
 
         @functools.wraps(original)
         def call_function(self: Any, target: Any, args: Any, kwargs: Any) -> Any:
-            try:
-                allowed = hook._live and isinstance(target, overload) and allows(target.namespace)
-                first_met = allowed and target not in lowerings
-            except Exception:  # an op, or a table of lowerings, unlike any that was seen
-                allowed = first_met = False
-            if not allowed and _lowering_allowed_op.get() is None:
-                return run(self, target, args, kwargs)
-            token = _lowering_allowed_op.set(self if allowed else None)
+            known = len(lowerings)
             try:
                 return run(self, target, args, kwargs)
             finally:
-                _lowering_allowed_op.reset(token)
-                _last_text.set(None)
-                if first_met:
-                    hook._note_fallback(target, site_of(self))
+                if last_texts:
+                    last_texts.pop(threading.get_ident(), None)
+                if len(lowerings) > known:
+                    hook._note_fallback(target, len(lowerings) - known, self)
 
+        self._code = call_function.__code__
         setattr(call_function, _MARK, (call_function, original))
         return call_function
 
@@ -151,20 +146,21 @@ class CallFunctionHook:
 
         @functools.wraps(original)
         def operator_str(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-            # By the target as well as by the mark: a logging handler that keeps records may ask a LazyString
-            # for its text long after call_function returned.  (An `allowing` block may have ended by then.)
             if not hook._live:
                 return original(target, args, kwargs)
-            lowering = _lowering_allowed_op.get()
-            if lowering is None and not hook._allows(target):
+            if not hook._allows(target):
                 start = time.perf_counter()
                 text = original(target, args, kwargs)
                 hook._hint(target, time.perf_counter() - start)
                 return text
             # The three errors ask in their __init__, on all of 2.0 to 2.15; call_function asks for the log.
-            in_error = sys._getframe(1).f_code.co_name == "__init__"
+            caller = sys._getframe(1)
+            in_error = caller.f_code.co_name == "__init__"
+            # None where call_function has returned long since: a logging handler may keep its records, and
+            # ask a LazyString for its text at any time.  (An `allowing` block may have ended by then.)
+            lowering = hook._lowering(target, caller)
             asked = (id(target), id(args), id(kwargs), in_error)
-            last = _last_text.get()
+            last = hook._last_texts.get(threading.get_ident()) if lowering is not None else None
             if last is not None and last[0] == asked:
                 return last[1]
             shown = in_error or hook._is_logged()
@@ -174,16 +170,33 @@ class CallFunctionHook:
                 text = original(target, args, kwargs)
                 characters = len(text)
             else:
-                text = hook._bounded(target, args, kwargs, site, shown, in_error)
+                # Up to 2.12 call_function asks for the text whether it is logged or not.
+                unseen = lowering is not None and not shown
+                text = (
+                    operator_text(target, (), {})
+                    if unseen
+                    else hook._bounded(target, args, kwargs, site, in_error)
+                )
                 characters = tree_characters([args, kwargs])
             seconds = time.perf_counter() - start
             hook._records.described(str(target), site, seconds, shown, characters)
             if lowering is not None:  # what was asked for lives until call_function returns
-                _last_text.set((asked, text))
+                hook._last_texts[threading.get_ident()] = (asked, text)
             return text
 
         setattr(operator_str, _MARK, (operator_str, static))
         return operator_str
+
+    def _lowering(self, target: Any, frame: types.FrameType | None) -> Any:
+        """Return the ``GraphLowering`` whose ``call_function``, the innermost one, lowers ``target``; or None."""
+        for _ in range(_MAX_FRAMES):
+            if frame is None:
+                return None
+            if frame.f_code is self._code:
+                found = frame.f_locals
+                return found["self"] if found["target"] is target else None
+            frame = frame.f_back
+        return None
 
     def _bounded(
         self,
@@ -191,12 +204,9 @@ class CallFunctionHook:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         site: Site,
-        shown: bool,
         in_error: bool,
     ) -> str:
         text = operator_text(target, args, kwargs)
-        if not shown:  # up to 2.12 the text is built all the same
-            return text
         behind = graph_text if self._detail == "graph" and not in_error else extent_text
         return "\n".join(filter(None, (text, site_text(site), behind(args, kwargs))))
 
@@ -228,11 +238,16 @@ class CallFunctionHook:
         except Exception:  # no op that has a namespace
             log.debug("no hint for %s", type(target), exc_info=True)
 
-    def _note_fallback(self, target: Any, site: Site) -> None:
+    def _note_fallback(self, target: Any, added: int, lowering: Any) -> None:
+        """Count the fallback of an allowed op if it is among the last ``added`` lowerings.  Never raises."""
         try:
+            # The others are of ops that Inductor met on the way, or in another thread.
+            newest = itertools.islice(reversed(self._lowerings), added)
+            if not self._live or not self._allows(target) or all(op is not target for op in newest):
+                return
             allow_list = self._inductor.graph.FALLBACK_ALLOW_LIST
-            if target in self._lowerings and target.name().split(".")[0] not in allow_list:
-                self._records.fell_back(str(target), site)
+            if target.name().split(".")[0] not in allow_list:
+                self._records.fell_back(str(target), site_of(lowering))
         except Exception:
             # The allow list may be anybody's object.  A count is not worth a failed compile.
             log.debug("could not count the fallback of %s", target, exc_info=True)

@@ -19,6 +19,12 @@ from .inductor import is_ir, is_ir_class
 MAX_NODES: Final = 20_000
 # Stands for more characters than anybody counts.  No float is larger than 1.8e308.
 ENDLESS: Final = 10**300
+# How many nodes are looked at first to count the characters of Inductor's text.  A model whose text hangs has
+# gone past the number below by then: 256 nodes are 26 layers of the demo's.
+_FIRST_NODES: Final = 256
+# Where counting ends.  Inductor writes some 4 million characters a second (docs/vllm.md), so that many in
+# minutes, if it has the memory.
+_ENOUGH_CHARACTERS: Final = 10**9
 # A buffer's own part of Inductor's text: its name, its layout, the labels of its fields.  The shortest that
 # was seen in 2.0.1, 2.4.1, 2.8.0 and 2.12.1 had 150.
 _BUFFER_CHARACTERS: Final = 100
@@ -110,23 +116,34 @@ def tree_characters(values: Iterable[Any]) -> int:
     """Return how many characters Inductor's own text of ``values`` has at least, without building it.
 
     That text prints a node's ``inputs`` and ``data`` wherever the node is printed, so that a node counts once
-    for each way that leads to it.  Looked at are the nearest :data:`MAX_NODES` nodes.  A cycle, whose text
-    has no end, is :data:`ENDLESS`, as is all above that; 0 where it cannot be told.  Linear in nodes.
+    for each way that leads to it.  Looked at are the nearest nodes, and more of them as long as the number is
+    below 10**9 and they are no more than :data:`MAX_NODES`: the time does not grow with the depth of a model
+    whose text does not end.  A cycle, whose text has no end either, is :data:`ENDLESS`, as is all above that;
+    0 where it cannot be told.
     """
     try:
         roots = _ir_in(list(values))
-        nodes, operands, _ = reachable(roots, operands_of=_printed)
-        counts: dict[int, int] = {}
-        for node in nodes:
-            is_buffer = isinstance(held(node, "name"), str)
-            count = _BUFFER_CHARACTERS if is_buffer else len(type(node).__name__)
-            for operand in operands[id(node)]:
-                if id(operand) in operands:  # else it was cut off
-                    count += counts.get(id(operand), ENDLESS)
-            counts[id(node)] = min(count, ENDLESS)
-        return min(sum(counts[id(root)] for root in roots if id(root) in counts), ENDLESS)
+        limit = _FIRST_NODES
+        while True:
+            graph = reachable(roots, limit, _printed)
+            characters = _characters(roots, graph)
+            if not graph.cut or characters >= _ENOUGH_CHARACTERS or limit >= MAX_NODES:
+                return characters
+            limit = min(4 * limit, MAX_NODES)
     except Exception:
         return 0
+
+
+def _characters(roots: list[Any], graph: Graph) -> int:
+    counts: dict[int, int] = {}
+    for node in graph.nodes:
+        is_buffer = isinstance(held(node, "name"), str)
+        count = _BUFFER_CHARACTERS if is_buffer else len(type(node).__name__)
+        for operand in graph.operands[id(node)]:
+            if id(operand) in graph.operands:  # else it was cut off
+                count += counts.get(id(operand), ENDLESS)
+        counts[id(node)] = min(count, ENDLESS)
+    return min(sum(counts[id(root)] for root in roots if id(root) in counts), ENDLESS)
 
 
 def _printed(node: Any) -> list[Any]:
@@ -139,7 +156,7 @@ def unboxed(node: Any) -> Any:
         if type(node).__name__ not in BOXES:
             break
         data = held(node, "data")
-        if not is_ir(data):
+        if not _kind(type(data))[0]:
             break
         node = data
     return node
@@ -147,9 +164,10 @@ def unboxed(node: Any) -> Any:
 
 def held(node: Any, name: str) -> Any:
     """Return the value of a field as it is stored; None where there is no such field."""
-    stored = _stored(node)
-    if name in stored:
-        return stored[name]
+    try:
+        return object.__getattribute__(node, "__dict__")[name]
+    except (AttributeError, KeyError):  # __slots__, or no such field
+        pass
     kind: Any = type(node)
     for slot in _slots_named(kind, name):
         try:

@@ -232,9 +232,7 @@ class Layer:
         for level, message in messages:
             log.log(level, "%s", message)
 
-    def _hook_now(
-        self, inductor: Inductor, version: str | None, choice: Choice
-    ) -> list[tuple[int, str]]:
+    def _hook_now(self, inductor: Inductor, version: str | None, choice: Choice) -> list[tuple[int, str]]:
         """Hook, and return what is to be logged."""
         try:
             return self._hook_by_plan(inductor, version, choice)
@@ -242,9 +240,7 @@ class Layer:
             self._idle = ("inactive", f"{type(error).__name__}: {error}")
             return [(logging.WARNING, f"nothing was hooked: {self._idle[1]}")]
 
-    def _hook_by_plan(
-        self, inductor: Inductor, version: str | None, choice: Choice
-    ) -> list[tuple[int, str]]:
+    def _hook_by_plan(self, inductor: Inductor, version: str | None, choice: Choice) -> list[tuple[int, str]]:
         """Install the first strategy whose contract holds, and return what is to be logged."""
         strategies, why, advice = _plan(self._request, choice)
         broken: list[str] = []
@@ -377,9 +373,7 @@ def _plan(request: Request, choice: Choice) -> tuple[tuple[Strategy, ...], str, 
     return tried, choice.reason, "" if choice.verified else choice.reason
 
 
-def _outlook(
-    request: Request, torch_version: str | None, choice: Choice
-) -> tuple[State, Strategy, str]:
+def _outlook(request: Request, torch_version: str | None, choice: Choice) -> tuple[State, Strategy, str]:
     """Return the state, strategy and reason while Inductor is not imported."""
     waiting = "torch._inductor.graph is not imported yet"
     if torch_version is None and not torch_is_there():

@@ -12,7 +12,7 @@ import types
 import pytest
 
 from lowering_hooks import call_function
-from lowering_hooks.call_function import CallFunctionHook, _lowering_allowed_op
+from lowering_hooks.call_function import CallFunctionHook
 from lowering_hooks.inductor import GRAPH, Inductor, name_of
 from lowering_hooks.namespaces import Namespaces
 from lowering_hooks.records import Records
@@ -74,7 +74,7 @@ class Stand:
     def texts(self, target, *inner):
         graph = self.graph_class()
         assert graph.call_function(target, inner, {}) is target
-        assert _lowering_allowed_op.get() is None
+        assert threading.get_ident() not in self.hook._last_texts
         return graph.texts
 
 
@@ -118,17 +118,17 @@ def test_a_nested_op_is_described_by_its_own_namespace(stand) -> None:
     assert inner.texts == [OURS, OURS]
 
 
-def test_an_exception_passes_and_leaves_no_mark(stand) -> None:
+def test_an_exception_passes_and_no_text_is_kept(stand) -> None:
     def fail():
         raise ArithmeticError("inside")
 
     for name in ("lib::op", "other::op"):
         with pytest.raises(ArithmeticError, match="inside"):
             stand.graph_class().call_function(Overload(name), (fail,), {})
-        assert _lowering_allowed_op.get() is None
+        assert stand.hook._last_texts == {}
 
 
-def test_threads_do_not_see_each_others_mark(stand) -> None:
+def test_threads_do_not_see_each_others_op(stand) -> None:
     inside, done = threading.Event(), threading.Event()
     results = {}
 
@@ -298,6 +298,31 @@ def test_the_report_counts_implicit_fallbacks_and_the_time_of_their_texts(stand)
     stand.records.reset()
     assert stand.records.report().ops == ()
     assert "no op" in str(stand.records.report())
+
+
+def test_what_is_met_while_a_known_op_is_lowered_makes_no_fallback_of_it(stand) -> None:
+    known, met = Overload("lib::known"), Overload("lib::met")
+    stand.lowerings[known] = "a real lowering"
+    stand.texts(known, lambda: stand.lowerings.setdefault(met, "as another thread would"))
+    stand.texts(known, lambda: stand.lowerings.pop(met))
+    assert [op.fallbacks for op in stand.records.report().ops] == [0]
+    stand.texts(met, lambda: stand.lowerings.setdefault(Overload("lib::another"), "likewise"))
+    assert {op.op: op.fallbacks for op in stand.records.report().ops} == {
+        "lib.known.default": 0,
+        "lib.met.default": 1,
+    }
+
+
+def test_a_text_says_where_only_of_the_op_that_is_lowered(stand) -> None:
+    stand.graph_class.current_node = types.SimpleNamespace(name="node_of_lib", meta={})
+    stand.graph.log = logging.getLogger("test of where a text comes from")
+    stand.graph.log.setLevel(logging.INFO)
+    op, late = Overload("lib::op"), Overload("lib::late")
+    asked = []
+    graph = stand.graph_class()
+    graph.call_function(op, (lambda: asked.append(stand.issue.operator_str(late, (), {})),), {})
+    assert "node_of_lib" in graph.texts[0]
+    assert asked == ["  target: lib.late.default"]
 
 
 def test_an_allow_list_that_raises_does_not_stop_a_compile(stand) -> None:

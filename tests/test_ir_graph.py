@@ -16,6 +16,7 @@ from lowered import arguments_of, chain
 from torch._inductor.exc import OperatorIssue
 
 import lowering_hooks
+from lowering_hooks import ir_graph
 from lowering_hooks.ir_graph import ENDLESS, reachable, tree_characters
 from lowering_hooks.text import extent_text, graph_text, operator_text
 
@@ -137,11 +138,35 @@ def test_what_stock_would_have_written_is_counted_without_writing_it() -> None:
 
     ten, eleven, sixty = (arguments_of(chain(n)[1], torch.randn(4, 6), look=look) for n in (10, 11, 60))
     assert 1.9 < eleven / ten < 2.1
-    assert sixty > 2**50 * ten * 0.9
+    assert 10**9 <= sixty < 2**51 * ten
     alone = Node("alone")
     alone.inputs = [alone]
     assert tree_characters([alone]) == ENDLESS
     assert tree_characters([1, "a", None]) == 0
+
+
+def test_counting_looks_at_more_nodes_only_until_it_is_enough(monkeypatch) -> None:
+    limits = []
+
+    def watched(roots, limit, operands_of):
+        limits.append(limit)
+        return reachable(roots, limit, operands_of)
+
+    def counted(layers, width):
+        """Return the count of so many layers, in each of which every node is made of all of the one before."""
+        layer = []
+        for i in range(layers):
+            layer = [Node(f"node{i}_{j}", inputs=layer) for j in range(width)]
+        limits.clear()
+        return tree_characters(layer), max(limits)
+
+    monkeypatch.setattr(ir_graph, "reachable", watched)
+    in_a_line, looked_at = counted(600, 1)
+    assert in_a_line == 600 * counted(1, 1)[0]
+    assert looked_at >= 600
+    doubling, looked_at = counted(10_000, 2)
+    assert 10**9 <= doubling
+    assert looked_at < 300
 
 
 # --- stand-ins for IR, of classes that no Inductor has -------------------------------------------------------
