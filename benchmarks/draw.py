@@ -65,8 +65,8 @@ def overhead(target: str) -> Callable[[Results], float | None]:
     return lambda run: run and row_of(run, target=target)["added_ns"] / 1e3
 
 
-def floor(against: str, layers: int) -> Callable[[Results], float]:
-    return lambda run: row_of(run, against=against, layers=layers)["ratio"]["median"]
+def floor(against: str, layers: int) -> Callable[[Results], Results]:
+    return lambda run: row_of(run, against=against, layers=layers)["ratio"]
 
 
 def share(layers: int) -> Callable[[Results], float]:
@@ -82,7 +82,8 @@ def import_limit(run: Results) -> float:
     return max(15.0, 0.01 * 1e3 * run["torch_seconds"]["median"])
 
 
-# What is promised: the benchmark, what is measured, the unit, the most it may be, the value.
+# What is promised: the benchmark, what is measured, the unit, the most it may be, the value; or, where compiles
+# vary by more than what is looked for, a spread with its interval.
 Limit = float | Callable[[Results], float]
 TARGETS: tuple[tuple[str, str, str, Limit, Callable[[Results], Any]], ...] = (
     ("floor", "whole compile of 60 layers, to ideal's", "times", 1.01, floor("ideal", 60)),
@@ -131,8 +132,14 @@ def targets(measured: dict[str, dict[str, Results]]) -> str:
                 continue
             most = limit(run) if callable(limit) else limit
             got = value(run)
-            verdict = "met" if got <= most else "**missed**"
-            rows.append((what, series, f"{most:g} {unit}", f"{got:.3g} {unit}", verdict))
+            if isinstance(got, dict):
+                lowest, highest = got["interval"]
+                got = got["median"]
+                shown = f"{got:.3f} {unit}, between {lowest:.3f} and {highest:.3f}"
+            else:
+                lowest, shown = got, f"{got:.3g} {unit}"
+            verdict = "met" if got <= most else "too close to tell" if lowest <= most else "**missed**"
+            rows.append((what, series, f"{most:g} {unit}", shown, verdict))
     if not rows:
         return ""
     return f"## Targets\n\n{table(('what', 'PyTorch', 'at most', 'measured', ''), rows)}\n"
@@ -350,7 +357,8 @@ SECTIONS = (
         "floor",
         "Distance to the floor",
         "Seconds of whole compiles in one process, ops new each time, the order turned around from pair to pair. "
-        "Medians, with quartiles.",
+        "Medians, with quartiles; of the ratios in the table of targets with the interval that a sign test gives, 19 "
+        "times in 20. Compiles of the same model vary by some 7 % on a shared machine.",
         floors,
     ),
     (

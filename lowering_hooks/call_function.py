@@ -1,9 +1,9 @@
 """The ``call_function`` strategy: the original function in full, with a bounded text for allowed ops.
 
 Two replacements.  ``OperatorIssue.operator_str`` returns the bounded text for an op of an allowed namespace,
-and what stood there before for every other.  ``GraphLowering.call_function`` runs what stood there before, and
-sees whether a fallback was made; the text finds in its frame what is being lowered.  So branch, layout
-constraint and generated code are Inductor's own.
+and calls what stood there before for every other.  ``GraphLowering.call_function`` always calls what stood
+there before, and sees whether a fallback was made; the text finds in its frame what is being lowered.  So
+branch, layout constraint and generated code are Inductor's own.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from .text import extent_text, graph_text, operator_text, site_text
 
 log = logging.getLogger("lowering_hooks")
 
-# How far up from operator_str its call_function is looked for.  Logging handlers, which ask for a LazyString's
-# text, and wrappers of others stand in between.
+# How far up from operator_str its call_function is looked for.  Logging handlers, which ask for a
+# LazyString's text, and wrappers of others stand in between.
 _MAX_FRAMES: Final = 100
 
 # Shorter texts are not added up.
@@ -188,7 +188,7 @@ class CallFunctionHook:
         return operator_str
 
     def _lowering(self, target: Any, frame: types.FrameType | None) -> Any:
-        """Return the ``GraphLowering`` whose ``call_function``, the innermost one, lowers ``target``; or None."""
+        """Return the ``GraphLowering`` whose innermost ``call_function`` lowers ``target``, or None."""
         for _ in range(_MAX_FRAMES):
             if frame is None:
                 return None

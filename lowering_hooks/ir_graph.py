@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from .inductor import is_ir, is_ir_class
+from .inductor import is_ir_class
 
 # Nodes that one graph may have.  A line of each is some 200 characters.
 MAX_NODES: Final = 20_000
