@@ -291,6 +291,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("python", "docs/make_compatibility.py", "--check")
     session.run("python", "downstream/vllm/verify.py", "--check")
+    session.run("python", "benchmarks/draw.py", "--check", "benchmarks/results", "docs")
     config = Path("pyproject.toml").resolve()
     session.chdir(session.create_tmp())
     session.run("mypy", "--config-file", str(config), "-p", "lowering_hooks")

@@ -1,22 +1,18 @@
 """Writes the tables and pictures of what the benchmarks measured.
 
 ``python benchmarks/draw.py RESULTS FOLDER`` reads ``RESULTS/*.json`` and writes ``FOLDER/performance.md`` and
-its pictures.  A series, or a benchmark, that was not run is left out.
+its pictures.  A series, or a benchmark, that was not run is left out.  With ``--check``, nothing is written, and
+it fails where the page is not the one that the JSON makes; that needs no matplotlib.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-import matplotlib as mpl
-
-mpl.use("svg")
-
-from matplotlib import pyplot as plt
 
 from lowering_hooks import demo
 from lowering_hooks.compat import RELEASES
@@ -305,6 +301,12 @@ def gpu(run: Results) -> str:
 
 
 def draw_scaling(run: Results, series: str, output: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "lowering-hooks"
+    from matplotlib import pyplot as plt
+
     cases = list(dict.fromkeys(row["case"] for row in run["rows"]))
     figure, axes = plt.subplots(
         1, len(cases), figsize=(11, 4.2), sharey=True, squeeze=False, layout="constrained"
@@ -357,8 +359,8 @@ SECTIONS = (
         "floor",
         "Distance to the floor",
         "Seconds of whole compiles in one process, ops new each time, the order turned around from pair to pair. "
-        "Medians, with quartiles; of the ratios in the table of targets with the interval that a sign test gives, 19 "
-        "times in 20. Compiles of the same model vary by some 7 % on a shared machine.",
+        "Medians, with quartiles; the table of targets has the interval that a sign test gives for the median ratio, "
+        "19 times in 20.",
         floors,
     ),
     (
@@ -417,19 +419,34 @@ def read(file: Path) -> Results | None:
     return json.loads(file.read_text()) if file.exists() else None
 
 
-def main(results: Path, folder: Path) -> None:
-    mpl.rcParams["svg.hashsalt"] = "lowering-hooks"
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("results", type=Path, metavar="RESULTS")
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, and fail where the page is another"
+    )
+    options = parser.parse_args()
+
     measured: dict[str, dict[str, Results]] = {}
     for row in RELEASES:
-        files = sorted(results.glob(f"*-{row.series}.json"))
+        files = sorted(options.results.glob(f"*-{row.series}.json"))
         runs = {file.name.removesuffix(f"-{row.series}.json"): json.loads(file.read_text()) for file in files}
         if runs:
             measured[row.series] = runs
+    text, output = (
+        page(measured, read(VLLM), read(options.results / "gpu.json")),
+        options.folder / "performance.md",
+    )
+    if options.check:
+        if output.read_text() != text:
+            sys.exit(f"{output} is not what the JSON in {options.results} makes; run benchmarks/draw.py")
+        return
     for series, runs in measured.items():
         if "scaling" in runs:
-            draw_scaling(runs["scaling"], series, folder / f"scaling-{series}.svg")
-    (folder / "performance.md").write_text(page(measured, read(VLLM), read(results / "gpu.json")))
+            draw_scaling(runs["scaling"], series, options.folder / f"scaling-{series}.svg")
+    output.write_text(text)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()

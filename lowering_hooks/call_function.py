@@ -125,7 +125,6 @@ class CallFunctionHook:
         run = _unbound(original)
         hook, lowerings, last_texts = self, self._lowerings, self._last_texts
 
-        @functools.wraps(original)
         def call_function(self: Any, target: Any, args: Any, kwargs: Any) -> Any:
             known = len(lowerings)
             try:
@@ -137,6 +136,7 @@ class CallFunctionHook:
                     hook._note_fallback(target, len(lowerings) - known, self)
 
         self._code = call_function.__code__
+        functools.update_wrapper(call_function, original)
         setattr(call_function, _MARK, (call_function, original))
         return call_function
 

@@ -156,7 +156,8 @@ def unboxed(node: Any) -> Any:
         if type(node).__name__ not in BOXES:
             break
         data = held(node, "data")
-        if not _kind(type(data))[0]:
+        kind: Any = type(data)
+        if not _kind(kind)[0]:
             break
         node = data
     return node
