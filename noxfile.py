@@ -29,8 +29,8 @@ MEASURED = ROOT / "build" / "measured"
 TORCH_INDEX = os.environ.get("TORCH_INDEX")
 INDEX = ["--index", TORCH_INDEX] if TORCH_INDEX else []
 
-# The last series before call_function changed, and the newest: what CI runs (nox -t eras).
-ERAS = ("2.0", "2.4", "2.5", "2.9", "2.12", "2.13", RELEASES[0].series)
+# A series of each era of call_function, and the newest: what CI runs (nox -t eras).
+ERAS = ("2.0", "2.4", "2.5", "2.9", "2.12", RELEASES[0].series)
 
 # Where the environment forbids bytecode files, each fresh process would compile Inductor's source anew, which
 # takes longer than what it is there for.

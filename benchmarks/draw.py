@@ -54,15 +54,16 @@ of two things measured in one run.
 
 
 def row_of(found: Results, **wanted: Any) -> Results:
-    return next(row for row in found["rows"] if wanted.items() <= row.items())
+    """Return the row that has all this; empty where that was not measured."""
+    return next((row for row in found["rows"] if wanted.items() <= row.items()), {})
 
 
-def overhead(target: str) -> Callable[[Results], float | None]:
-    return lambda run: run and row_of(run, target=target)["added_ns"] / 1e3
+def overhead(target: str) -> Callable[[Results], float]:
+    return lambda run: row_of(run, target=target)["added_ns"] / 1e3
 
 
-def floor(against: str, layers: int) -> Callable[[Results], Results]:
-    return lambda run: row_of(run, against=against, layers=layers)["ratio"]
+def floor(against: str, layers: int) -> Callable[[Results], Results | None]:
+    return lambda run: row_of(run, against=against, layers=layers).get("ratio")
 
 
 def share(layers: int) -> Callable[[Results], float]:
@@ -128,6 +129,8 @@ def targets(measured: dict[str, dict[str, Results]]) -> str:
                 continue
             most = limit(run) if callable(limit) else limit
             got = value(run)
+            if got is None:
+                continue
             if isinstance(got, dict):
                 lowest, highest = got["interval"]
                 got = got["median"]
@@ -154,7 +157,7 @@ def scaling(series: str, run: Results) -> str:
         )
     return (
         f"### PyTorch {series}\n\n![seconds of compile against layers](scaling-{series}.svg)\n\n"
-        f"Seconds of the compile; empty where it was not tried:\n\n{table(header, seconds)}\n\n"
+        f"Seconds of one compile each, two processes at a time; empty where it was not tried:\n\n{table(header, seconds)}\n\n"
         f"Most memory that the process ever held, in MiB; empty where there was no end:\n\n{table(header, memory)}\n"
     )
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from results import main, spread, tell
 
-FULL, QUICK = 10, 2  # processes of each kind
+FULL, QUICK = 6, 2  # processes of each kind
 
 # Prints the seconds of an import, and what was imported by then.
 PROGRAM = """
