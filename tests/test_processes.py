@@ -173,8 +173,7 @@ def test_without_packaging_nothing_is_hooked_and_one_warning_says_so(run) -> Non
         assert status.state == "inactive" and "ModuleNotFoundError" in status.reason
         """
     )
-    assert done.stderr.count("runs as without lowering-hooks") == 1
-    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.count("runs as without lowering-hooks") == done.stderr.count("packaging.version") == 1
 
 
 def test_imported_alone_it_imports_next_to_nothing(run) -> None:
