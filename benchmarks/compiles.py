@@ -8,7 +8,10 @@ import logging
 import os
 import runpy
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 import lowering_hooks
 
@@ -33,8 +36,9 @@ class Compiles:
         import torch
         import torch._inductor.compile_fx
         from torch._inductor import exc
+        from torch._inductor.graph import GraphLowering
 
-        self._torch, self._exc = torch, exc
+        self._torch, self._exc, self._lowering_class = torch, exc, GraphLowering
         self._demo = runpy.run_path(str(DEMO_WORKER))
         self._demo["write_scalar_code"]()
         self._demo["log_to"](logging.NullHandler(), logging.WARNING)
@@ -58,14 +62,18 @@ class Compiles:
             lowering_hooks.apply("call_function")
 
     def ideal(self, layers: int) -> float:
-        """Return the seconds of one compile without, and without any text."""
+        """Return the seconds of one compile without, and without any text, on a stack that is as deep."""
+        ours: CodeType = vars(self._lowering_class)["call_function"].__code__
         lowering_hooks.remove()
-        original = vars(self._exc.OperatorIssue)["operator_str"]
+        call_function = vars(self._lowering_class)["call_function"]
+        operator_str = vars(self._exc.OperatorIssue)["operator_str"]
         self._demo["install_ideal"](self._exc)
+        self._lowering_class.call_function = passing_on(call_function, frame_size(ours))
         try:
             return self._seconds(layers)
         finally:
-            self._exc.OperatorIssue.operator_str = original
+            self._lowering_class.call_function = call_function
+            self._exc.OperatorIssue.operator_str = operator_str
             lowering_hooks.apply("call_function")
 
     def _seconds(self, layers: int) -> float:
@@ -76,3 +84,33 @@ class Compiles:
         start = time.perf_counter()
         self._torch.compile(forward, fullgraph=True)(*self._inputs)
         return time.perf_counter() - start
+
+
+def frame_size(code: CodeType) -> int:
+    """Return how many words a frame of ``code`` has, in CPython 3.11 and later, but for a fixed head."""
+    return code.co_nlocals + len(code.co_cellvars) + len(code.co_freevars) + code.co_stacksize
+
+
+def passing_on(run: Callable[..., Any], size: int) -> Callable[..., Any]:
+    """Return a function that calls ``run`` and does nothing else, from a frame of that size.
+
+    A frame of another size would move all that is behind it on the stack; see floor.py for what that does.
+    """
+    padding = 0
+    while True:
+        unused = "".join(f"unused_{i} = " for i in range(padding))
+        source = f"""
+def wrapped(run):
+    def call_function(self, target, args, kwargs):
+        if False:
+            {unused}padding = None
+        return run(self, target, args, kwargs)
+    return call_function
+"""
+        scope: dict[str, Any] = {}
+        exec(source, scope)
+        function: Callable[..., Any] = scope["wrapped"](run)
+        missing = size - frame_size(function.__code__)
+        if missing <= 0:
+            return function
+        padding += missing

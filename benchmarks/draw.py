@@ -362,7 +362,7 @@ SECTIONS = (
         "floor",
         "Distance to the floor",
         "Seconds of whole compiles in one process, ops new each time, each pair from another depth of the stack (which "
-        "alone may change a compile's time), the order turned around from pair to pair. "
+        "alone may change a compile's time; ideal, too, has a frame as large as ours there, which only passes on), the order turned around from pair to pair. "
         "Medians, with quartiles; the table of targets has the interval that a sign test gives for the median ratio, "
         "19 times in 20.",
         floors,
