@@ -212,7 +212,7 @@ class Layer:
 
         Never raises: it runs inside other people's imports.
         """
-        if loaded() is None:
+        if loaded() is None or not (self._waiting or self._ir_waiting):
             return
         version = _torch_version()
         choice = choose(str(version))  # both may import something
