@@ -165,10 +165,9 @@ def unboxed(node: Any) -> Any:
 
 def held(node: Any, name: str) -> Any:
     """Return the value of a field as it is stored; None where there is no such field."""
-    try:
-        return object.__getattribute__(node, "__dict__")[name]
-    except (AttributeError, KeyError):  # __slots__, or no such field
-        pass
+    stored = _stored(node)
+    if name in stored:
+        return stored[name]
     kind: Any = type(node)
     for slot in _slots_named(kind, name):
         try:
