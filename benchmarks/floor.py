@@ -5,10 +5,9 @@ turned around from pair to pair (A B, B A): two processes differ by more than wh
 drifts within one, such as the size of its heap, falls on both alike.  The ratio is taken within each pair;
 their median is what counts, with the interval that it is known to lie in.
 
-Each pair starts from another depth of the stack.  CPython 3.11 keeps Python frames in chunks of 16 KiB, and a
-loop that calls across the end of one has memory mapped and unmapped at every turn: 30 layers took 1.2 to 2 s
-on 2.12, as they happened to lie, and a single frame more, such as a wrapper's, moves all that is behind it.
-So ideal, too, has a frame as large as our wrapper's, which only passes on.
+Each pair starts from another depth of the stack (see results.deeper): 30 layers took 1.2 to 2 s on 2.12, as
+they happened to lie, and a single frame more, such as a wrapper's, moves all that is behind it.  So ideal has
+a frame as large as our wrapper's, too, which only passes on.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from importlib.metadata import version
 from typing import Any
 
 from compiles import Compiles
-from results import main, spread, tell, with_interval
+from results import deeper, main, spread, tell, with_interval
 
 from lowering_hooks.compat import release_of
 
@@ -29,9 +28,6 @@ FULL = (("ideal", 60, 20), ("ideal", 200, 10), ("stock", 2, 30))
 FULL_LAZY = (("ideal", 60, 20), ("stock", 2, 30))
 QUICK = (("ideal", 8, 2), ("stock", 2, 2))
 
-# Frames that one pair starts deeper than the one before; a chunk holds some hundred.
-STEP = 7
-
 Compile = Callable[[int], float]
 
 
@@ -40,16 +36,11 @@ def pairs(ours: Compile, other: Compile, layers: int, count: int) -> list[tuple[
     found = []
     for i in range(count):
         if i % 2 == 0:
-            ours_seconds, other_seconds = (deeper(i * STEP, compiled, layers) for compiled in (ours, other))
+            ours_seconds, other_seconds = (deeper(i, compiled, layers) for compiled in (ours, other))
         else:
-            other_seconds, ours_seconds = (deeper(i * STEP, compiled, layers) for compiled in (other, ours))
+            other_seconds, ours_seconds = (deeper(i, compiled, layers) for compiled in (other, ours))
         found.append((ours_seconds, other_seconds))
     return found
-
-
-def deeper(frames: int, compiled: Compile, layers: int) -> float:
-    """Compile so many frames further down the stack."""
-    return deeper(frames - 1, compiled, layers) if frames else compiled(layers)
 
 
 def measure(quick: bool) -> dict[str, Any]:

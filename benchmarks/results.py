@@ -67,5 +67,22 @@ def with_interval(values: Sequence[float]) -> dict[str, Any]:
     return spread(values) | {"interval": interval}
 
 
+# Frames between two depths of the stack; a chunk holds some hundred.
+_STEP = 7
+
+
+def deeper(steps: int, function: Callable[..., Any], *args: Any) -> Any:
+    """Call ``function`` so many steps further down the stack.
+
+    CPython 3.11 keeps Python frames in chunks of 16 KiB, and a loop that calls across the end of one has
+    memory mapped and unmapped at every turn.  What is timed at one depth alone may be that.
+    """
+    return _further(steps * _STEP, function, args)
+
+
+def _further(frames: int, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    return _further(frames - 1, function, args) if frames else function(*args)
+
+
 def tell(*words: Any) -> None:
     print(*words, file=sys.stderr, flush=True)

@@ -62,9 +62,8 @@ def deeper_and_deeper(
         deadline = QUICK_DEADLINE if quick else DEADLINE if layers <= max(SHALLOW) else DEEP_DEADLINE
         spec = {"variant": variant, "info": info, "failing": failing, "shallow": 2, "layers": layers}
         events = demo.run_worker(spec, deadline, folder, f"{case}, {variant}, {layers} layers", sys.stderr)
-        row = {"case": case, "variant": variant, "layers": layers, "deadline_seconds": deadline} | ended(
-            events
-        )
+        row = {"case": case, "variant": variant, "layers": layers, "deadline_seconds": deadline}
+        row |= ended(events)
         yield row
         if row["seconds"] is None:
             return
