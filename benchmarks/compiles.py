@@ -51,13 +51,13 @@ class Compiles:
 
     def ours(self, layers: int) -> float:
         """Return the seconds of one compile with lowering-hooks."""
-        return self._seconds(layers)
+        return self.seconds(layers)
 
     def stock(self, layers: int) -> float:
         """Return the seconds of one compile without."""
         lowering_hooks.remove()
         try:
-            return self._seconds(layers)
+            return self.seconds(layers)
         finally:
             lowering_hooks.apply("call_function")
 
@@ -67,16 +67,21 @@ class Compiles:
         lowering_hooks.remove()
         call_function = vars(self._lowering_class)["call_function"]
         operator_str = vars(self._exc.OperatorIssue)["operator_str"]
-        self._demo["install_ideal"](self._exc)
+        self.without_text()
         self._lowering_class.call_function = passing_on(call_function, frame_size(ours))
         try:
-            return self._seconds(layers)
+            return self.seconds(layers)
         finally:
             self._lowering_class.call_function = call_function
             self._exc.OperatorIssue.operator_str = operator_str
             lowering_hooks.apply("call_function")
 
-    def _seconds(self, layers: int) -> float:
+    def without_text(self) -> None:
+        """Have ``operator_str`` return nothing."""
+        self._demo["install_ideal"](self._exc)
+
+    def seconds(self, layers: int) -> float:
+        """Return the seconds of one compile with whatever is in place."""
         ops = self._demo["define_ops"](self._library, f"compile{next(self._counter)}", [])
         forward = self._demo["decoder"](ops, layers, False)
         self._torch._dynamo.reset()

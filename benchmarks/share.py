@@ -1,9 +1,9 @@
 """The share of a whole compile that is spent in lowering-hooks' code.
 
 ``python benchmarks/share.py OUTPUT.json [--quick]`` puts one timer under our wrapper of ``call_function``,
-around Inductor's own function, and one over it: the difference is ours.  ``operator_str`` of an allowed op is
-ours in full.  The timers' own time falls on us as well.  (A profiler would charge every Python function it
-sees, and ours make more calls a second than most.)
+around Inductor's own function, and one over it: the difference is ours, less what the same two timers find
+between them in a compile where one is right over the other.  ``operator_str`` of an allowed op is ours in
+full.  (A profiler would charge every Python function it sees, and ours make more calls a second than most.)
 """
 
 from __future__ import annotations
@@ -46,46 +46,74 @@ class Timer:
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    inner, outer, texts = Timer(), Timer(), Timer()
     rows = []
     with tempfile.TemporaryDirectory(prefix="lowering-hooks-bench-") as cache:
-        compiles = Compiles(cache)
-        put_around(inner, outer, texts)
+        timed = TimedCompiles(cache)
         for layers in QUICK if quick else FULL:
-            compiles.ours(layers)  # compiles the C++ of this depth
             found = []
             for _ in range(QUICK_COUNT if quick else FULL_COUNT):
-                for timer in (inner, outer, texts):
-                    timer.reset()
-                seconds = compiles.ours(layers)
-                assert inner.calls == outer.calls > layers, "the timers are not where they should be"
-                found.append((outer.seconds - inner.seconds, texts.seconds, seconds))
+                # This first: it compiles the C++ of this depth, and the calls of a row are the next line's.
+                timers = timed.nothing(layers)
+                seconds = timed.ours(layers)
+                wrapper = timed.outer.seconds - timed.inner.seconds - timers
+                found.append((wrapper, timed.texts.seconds, seconds, timers))
             rows.append(
                 {
                     "layers": layers,
-                    "nodes": outer.calls,
-                    "texts": texts.calls,
-                    "wrapper_seconds": spread([wrapper for wrapper, _, _ in found]),
-                    "text_seconds": spread([text for _, text, _ in found]),
-                    "compile_seconds": spread([seconds for _, _, seconds in found]),
-                    "share": spread([(wrapper + text) / seconds for wrapper, text, seconds in found]),
+                    "nodes": timed.outer.calls,
+                    "texts": timed.texts.calls,
+                    "wrapper_seconds": spread([wrapper for wrapper, _, _, _ in found]),
+                    "text_seconds": spread([text for _, text, _, _ in found]),
+                    "timer_seconds": spread([timers for _, _, _, timers in found]),
+                    "compile_seconds": spread([seconds for _, _, seconds, _ in found]),
+                    "share": spread([(wrapper + text) / seconds for wrapper, text, seconds, _ in found]),
                 }
             )
             tell(f"{layers} layers: {rows[-1]['share']['median']:.3%}")
     return {"rows": rows}
 
 
-def put_around(inner: Timer, outer: Timer, texts: Timer) -> None:
-    """Hook Inductor between two timers."""
-    from torch._inductor.exc import OperatorIssue
-    from torch._inductor.graph import GraphLowering
+class TimedCompiles:
+    """Compiles the decoder between timers."""
 
-    lowering_hooks.remove()
-    GraphLowering.call_function = inner.around(GraphLowering.call_function)
-    status = lowering_hooks.apply("call_function")
-    assert status.state == "active", status
-    GraphLowering.call_function = outer.around(GraphLowering.call_function)
-    OperatorIssue.operator_str = staticmethod(texts.around(OperatorIssue.operator_str))
+    def __init__(self, cache: str) -> None:
+        self.inner, self.outer, self.texts = Timer(), Timer(), Timer()
+        self._compiles = Compiles(cache)
+        from torch._inductor.exc import OperatorIssue
+        from torch._inductor.graph import GraphLowering
+
+        self._lowering_class, self._issue_class = GraphLowering, OperatorIssue
+        lowering_hooks.remove()
+        self._stock = vars(GraphLowering)["call_function"], vars(OperatorIssue)["operator_str"]
+
+    def ours(self, layers: int) -> float:
+        """Return the seconds of one compile, whose parts :attr:`inner`, :attr:`outer`, :attr:`texts` have."""
+        return self._between_timers(layers, self._hook)
+
+    def nothing(self, layers: int) -> float:
+        """Return the seconds that the two timers find between them where nothing is."""
+        self._between_timers(layers, self._compiles.without_text)
+        return self.outer.seconds - self.inner.seconds
+
+    def _hook(self) -> None:
+        status = lowering_hooks.apply("call_function")
+        assert status.state == "active", status
+
+    def _between_timers(self, layers: int, hook: Callable[[], Any]) -> float:
+        for timer in (self.inner, self.outer, self.texts):
+            timer.reset()
+        issue_class, lowering_class = self._issue_class, self._lowering_class
+        lowering_class.call_function = self.inner.around(lowering_class.call_function)
+        hook()
+        lowering_class.call_function = self.outer.around(lowering_class.call_function)
+        issue_class.operator_str = staticmethod(self.texts.around(issue_class.operator_str))
+        try:
+            seconds = self._compiles.seconds(layers)
+            assert self.inner.calls == self.outer.calls > layers, "the timers are not where they should be"
+            return seconds
+        finally:
+            lowering_hooks.remove()
+            lowering_class.call_function, issue_class.operator_str = self._stock
 
 
 if __name__ == "__main__":
