@@ -275,10 +275,13 @@ def downstream_vllm(session: nox.Session, engine: str) -> None:
 
 @nox.session(name="bench-vllm", python="3.11")
 def bench_vllm(session: nox.Session) -> None:
-    """Measure the start of a vLLM engine against its depth, where stock hangs."""
+    """Measure the start of a vLLM engine against its depth, where stock hangs, for docs/performance.md."""
     install_vllm(session, "hang")
-    script, results = ROOT / "benchmarks" / "vllm_engine.py", ROOT / "benchmarks" / "vllm_engine.json"
-    session.run("python", str(script), str(results))
+    try:
+        session.run("python", "benchmarks/vllm_engine.py", "benchmarks/vllm_engine.json")
+        session.run("python", "benchmarks/draw.py", "--page", "benchmarks/results", "docs")
+    finally:
+        delete_environment(session)
 
 
 @nox.session

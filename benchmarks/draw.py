@@ -204,13 +204,24 @@ def shares(measured: dict[str, Results]) -> str:
             f"{row['nodes']:,}",
             spread(row["wrapper_seconds"], 1e3, 2),
             spread(row["text_seconds"], 1e3, 2),
+            spread(row["timer_seconds"], 1e3, 2),
             spread(row["compile_seconds"], 1, 2),
             spread(row["share"], 100, 3),
         )
         for series, run in measured.items()
         for row in run["rows"]
     ]
-    return table(("PyTorch", "layers", "nodes", "wrapper, ms", "texts, ms", "compile, s", "share, %"), rows)
+    header = (
+        "PyTorch",
+        "layers",
+        "nodes",
+        "wrapper, ms",
+        "texts, ms",
+        "timers, ms",
+        "compile, s",
+        "share, %",
+    )
+    return table(header, rows)
 
 
 def overheads(measured: dict[str, Results]) -> str:
@@ -280,7 +291,12 @@ def vllm(run: Results) -> str:
         for row in run["rows"]
     ]
     header = ("variant", "dense layers", "late op", "engine start, s", "lowering, s")
-    return f"## A vLLM engine\n\nvLLM {run['vllm']}, PyTorch {run['torch']}, {run['cpu']}.\n\n{table(header, rows)}\n"
+    machine = f"{run['date']}, {run['cores']} cores of {run['cpu']}"
+    words = (
+        "Dense layers of functional kernels and one of routed experts, one engine each; "
+        "the late op is what falls back last. Seconds of lowering add up over the engine's graphs."
+    )
+    return f"## A vLLM engine\n\nvLLM {run['vllm']}, PyTorch {run['torch']}: {machine}. {words}\n\n{table(header, rows)}\n"
 
 
 def gpu(run: Results) -> str:
@@ -362,7 +378,8 @@ SECTIONS = (
         "floor",
         "Distance to the floor",
         "Seconds of whole compiles in one process, ops new each time, each pair from another depth of the stack (which "
-        "alone may change a compile's time; ideal, too, has a frame as large as ours there, which only passes on), the order turned around from pair to pair. "
+        "alone may change a compile's time; ideal, too, has a frame as large as ours there, which only passes on), the "
+        "order turned around from pair to pair. "
         "Medians, with quartiles; the table of targets has the interval that a sign test gives for the median ratio, "
         "19 times in 20.",
         floors,
@@ -370,8 +387,9 @@ SECTIONS = (
     (
         "share",
         "Share of a compile",
-        "Time in the wrapper of `call_function` less that in Inductor's own function, and in texts; the timers' own "
-        "time falls on the wrapper. Medians of compiles, with quartiles.",
+        "Time in the wrapper of `call_function` less that in Inductor's own function, and in texts. What the timers "
+        "of these two find where nothing is between them, in a compile of its own, has been taken off the wrapper's. "
+        "Medians of compiles, with quartiles.",
         shares,
     ),
     (
@@ -430,6 +448,7 @@ def main() -> None:
     parser.add_argument(
         "--check", action="store_true", help="write nothing, and fail where the page is another"
     )
+    parser.add_argument("--page", action="store_true", help="write the page only, for want of matplotlib")
     options = parser.parse_args()
 
     measured: dict[str, dict[str, Results]] = {}
@@ -438,16 +457,14 @@ def main() -> None:
         runs = {file.name.removesuffix(f"-{row.series}.json"): json.loads(file.read_text()) for file in files}
         if runs:
             measured[row.series] = runs
-    text, output = (
-        page(measured, read(VLLM), read(options.results / "gpu.json")),
-        options.folder / "performance.md",
-    )
+    text = page(measured, read(VLLM), read(options.results / "gpu.json"))
+    output = options.folder / "performance.md"
     if options.check:
         if output.read_text() != text:
             sys.exit(f"{output} is not what the JSON in {options.results} makes; run benchmarks/draw.py")
         return
     for series, runs in measured.items():
-        if "scaling" in runs:
+        if "scaling" in runs and not options.page:
             draw_scaling(runs["scaling"], series, options.folder / f"scaling-{series}.svg")
     output.write_text(text)
 

@@ -81,13 +81,18 @@ def main(output: str) -> None:
     Path(output).write_text(json.dumps(found, indent=2) + "\n")
 
 
-def ratio(rows: list[dict[str, Any]], layers: int, one: str, other: str) -> float:
-    """Return how the seconds of lowering of two variants compare, the late op being one of ``vllm::*``."""
+def ratio(rows: list[dict[str, Any]], layers: int, one: str, other: str) -> float | None:
+    """Return how the seconds of lowering of two variants compare, the late op being one of ``vllm::*``.
+
+    None where one of them did not end.
+    """
     seconds = {
         row["variant"]: row["lowering_seconds"]
         for row in rows
         if row["dense_layers"] == layers and row["late_op"].startswith("vllm::")
     }
+    if seconds[one] is None or seconds[other] is None:
+        return None
     quotient: float = seconds[one] / seconds[other]
     return quotient
 
