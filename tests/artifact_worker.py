@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import runpy
 import sys
 import tempfile
 import zipfile
@@ -52,10 +52,21 @@ def aot_inductor(model: Any, inputs: list[Any], folder: Path) -> tuple[Any, dict
     return torch._inductor.aoti_load_package(package)(*inputs), files_in(folder / "unpacked")
 
 
+def module_at(path: Path) -> Any:
+    """Import a file; ``torch.export`` of 2.7 wants to find the functions it traces in a module of that name."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 def main(mode: str, kind: str, output: str, package: str) -> None:
     # Named by the caller, since importing the package to find it would hook what is to be stock.
-    demo = runpy.run_path(str(Path(package) / "demo_worker.py"))
-    demo["define_ops"].__globals__["NAMESPACE"] = NAMESPACE
+    demo = module_at(Path(package) / "demo_worker.py")
+    demo.NAMESPACE = NAMESPACE
     fallbacks = 0
     if mode == "hooked":
         import lowering_hooks
@@ -64,8 +75,8 @@ def main(mode: str, kind: str, output: str, package: str) -> None:
         assert lowering_hooks.apply("call_function").state == "active"
     torch.manual_seed(0)
     library = Library(NAMESPACE, "DEF")
-    ops = demo["define_ops"](library, "demo", [])
-    model, inputs = demo["decoder"](ops, LAYERS, False), demo["tensors"]()
+    ops = demo.define_ops(library, "demo", [])
+    model, inputs = demo.decoder(ops, LAYERS, False), demo.tensors()
     expected = model(*inputs)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         result, files = {"standalone_compile": standalone_compile, "aot_inductor": aot_inductor}[kind](
@@ -75,7 +86,8 @@ def main(mode: str, kind: str, output: str, package: str) -> None:
         fallbacks = sum(op.fallbacks for op in lowering_hooks.report().ops)
     (result,) = torch.utils._pytree.tree_leaves(result)
     equal = torch.allclose(result, expected, atol=1e-4, rtol=1e-4)
-    Path(output).write_text(json.dumps({"files": files, "equal": equal, "fallbacks": fallbacks}))
+    found = {"files": files, "result": result.tolist(), "equal": equal, "fallbacks": fallbacks}
+    Path(output).write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
