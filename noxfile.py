@@ -248,6 +248,7 @@ def gpu(session: nox.Session) -> None:
     run_tests(session, "-m", "gpu", "-n", "0")
     output = ROOT / "benchmarks" / "results" / "gpu.json"
     session.run("python", "benchmarks/gpu.py", str(output), env=WITH_BYTECODE)
+    session.run("python", "benchmarks/draw.py", "--page", "benchmarks/results", "docs")
 
 
 # The vLLM that has a proxy of its own, and one from before it had, where stock hangs.

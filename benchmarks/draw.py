@@ -2,7 +2,8 @@
 
 ``python benchmarks/draw.py RESULTS FOLDER`` reads ``RESULTS/*.json`` and writes ``FOLDER/performance.md`` and
 its pictures.  A series, or a benchmark, that was not run is left out.  With ``--check``, nothing is written, and
-it fails where the page is not the one that the JSON makes; that needs no matplotlib.
+it fails where the page is not the one that the JSON makes; that needs no matplotlib, nor does ``--page``, which
+leaves the pictures as they are.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ HEAD = """\
 
 <!-- Written by `nox -s bench` from the JSON files in benchmarks/results. -->
 
-`nox -s bench` measures all of this on two PyTorch series, the newest and the newest that builds the text whatever
-is logged, and writes this page; `benchmarks/` has the programs. Machines differ, so what counts are the ratios, each
-of two things measured in one run.
+`nox -s bench` measures this on two PyTorch series, the newest and the newest that builds the text whatever is
+logged, and writes this page; `nox -s bench-vllm` the vLLM engine, `nox -s gpu` what needs a GPU. `benchmarks/` has the
+programs. Machines differ, so what counts are the ratios, each of two things measured in one run.
 
 | variant | what it is |
 | --- | --- |
@@ -293,8 +294,9 @@ def vllm(run: Results) -> str:
     header = ("variant", "dense layers", "late op", "engine start, s", "lowering, s")
     machine = f"{run['date']}, {run['cores']} cores of {run['cpu']}"
     words = (
-        "Dense layers of functional kernels and one of routed experts, one engine each; "
-        "the late op is what falls back last. Seconds of lowering add up over the engine's graphs."
+        "Dense layers of functional kernels and one of routed experts, one engine each; the late op is what falls back "
+        "last, and a proxy for `vllm` does not cover the one of `_C`. Seconds of lowering add up over the engine's "
+        "graphs."
     )
     return f"## A vLLM engine\n\nvLLM {run['vllm']}, PyTorch {run['torch']}: {machine}. {words}\n\n{table(header, rows)}\n"
 
