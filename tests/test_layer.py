@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from installed import SERIES
 from snippets import COMPILE_ONE, KEEP_MESSAGES
 
 COMPILE = KEEP_MESSAGES + COMPILE_ONE
@@ -589,6 +590,9 @@ assert hook._last_texts == {}
     )
 
 
+# In FakeTensorMode.__enter__, 7 of 7 without lowering-hooks; 2 of 2 even where they take turns (a machine without
+# a GPU, the build for CUDA).
+@pytest.mark.skipif(SERIES == (2, 10), reason="stock 2.10 dies of a segmentation fault when threads compile")
 def test_for_a_minute_eight_threads_compile_while_others_allow_apply_remove_and_look(run) -> None:
     run(
         """
