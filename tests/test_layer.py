@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from installed import SERIES
 from snippets import COMPILE_ONE, KEEP_MESSAGES
 
 COMPILE = KEEP_MESSAGES + COMPILE_ONE
@@ -590,9 +589,6 @@ assert hook._last_texts == {}
     )
 
 
-# In FakeTensorMode.__enter__, 7 of 7 without lowering-hooks; 2 of 2 even where they take turns (a machine without
-# a GPU, the build for CUDA).
-@pytest.mark.skipif(SERIES == (2, 10), reason="stock 2.10 dies of a segmentation fault when threads compile")
 def test_for_a_minute_eight_threads_compile_while_others_allow_apply_remove_and_look(run) -> None:
     run(
         """
@@ -604,7 +600,10 @@ def test_for_a_minute_eight_threads_compile_while_others_allow_apply_remove_and_
         from lowering_hooks.call_function import CallFunctionHook
 
         library = torch.library.Library("mylib", "DEF")
-        THREADS, SECONDS = 8, 60
+        # Stock 2.10 dies of a segmentation fault when several compile, in turns as well (the build for CUDA, without
+        # a GPU: 9 of 9 without lowering-hooks, in FakeTensorMode.__enter__).
+        THREADS = 1 if torch.__version__.startswith("2.10.") else 8
+        SECONDS = 60
         defining = threading.Lock()  # libraries are not made for several threads
         def op(name, factor):
             library.define(f"{name}(Tensor x) -> Tensor")
