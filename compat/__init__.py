@@ -7,7 +7,13 @@ repository, so that ``noxfile.py`` can read the table without installing anythin
 
 from __future__ import annotations
 
-from .contract import call_function_problems, set_proxy_problems, wrapped_functions
+from .contract import (
+    call_function_problems,
+    lowering_class_of,
+    set_proxy_problems,
+    wrapped_functions,
+    wraps,
+)
 from .releases import RELEASES, Choice, LayoutConstraint, Release, Strategy, choose, release_of
 
 __all__ = [
@@ -18,7 +24,9 @@ __all__ = [
     "Strategy",
     "call_function_problems",
     "choose",
+    "lowering_class_of",
     "release_of",
     "set_proxy_problems",
     "wrapped_functions",
+    "wraps",
 ]

@@ -6,25 +6,31 @@ the objects themselves are looked at.
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
-
-_CALL_FUNCTION_PARAMETERS = ("self", "target", "args", "kwargs")
-_ERRORS = ("MissingOperatorWithDecomp", "MissingOperatorWithoutDecomp", "LoweringException")
 
 # How many functions a chain of wrappers may have before it is taken for one that does not end.
 _CHAIN_LIMIT = 64
 
 
-def call_function_problems(graph: types.ModuleType, exc: types.ModuleType) -> tuple[str, ...]:
+def call_function_problems(
+    graph: types.ModuleType, exc: types.ModuleType, peel: Callable[[Any], Any] = lambda standing: standing
+) -> tuple[str, ...]:
     """Say what keeps ``GraphLowering.call_function`` from being wrapped; empty where nothing does.
 
     Seen in 2.0.0 to 2.15.0: ``torch._inductor.graph.GraphLowering.call_function(self, target, args,
     kwargs)`` describes the op by ``OperatorIssue.operator_str(target, args, kwargs)``, a static method in
-    ``torch._inductor.exc`` that the three error classes of a lowering inherit.
+    ``torch._inductor.exc`` that the three error classes of a lowering inherit.  No more is asked for than PyTorch
+    relies on: that both can be called with as many arguments by position, whatever their names.
+
+    Args:
+        graph: ``torch._inductor.graph``.
+        exc: ``torch._inductor.exc``.
+        peel: Returns what stood in a class before what stands there, where that is a wrapper of the caller's.
     """
-    return tuple(_call_function_problems(graph, exc))
+    return tuple(_call_function_problems(graph, exc, peel))
 
 
 def set_proxy_problems(graph: types.ModuleType, lowering: types.ModuleType) -> tuple[str, ...]:
@@ -36,12 +42,35 @@ def set_proxy_problems(graph: types.ModuleType, lowering: types.ModuleType) -> t
     return tuple(_set_proxy_problems(graph, lowering))
 
 
-def wrapped_functions(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
-    """Yield ``function`` and the functions it visibly wraps, outermost first, each once.
+def lowering_class_of(graph: types.ModuleType) -> Any:
+    """Return the class of ``graph`` that lowers a graph; None where there is none.
 
-    Visibly: through ``__wrapped__`` or ``functools.partial``, or as a function named ``call_function`` in a
-    closure cell, a default or a module global.  That covers a decorator, and the usual
-    ``_old = GraphLowering.call_function`` of those who assign the method.
+    That is ``GraphLowering``, or the class that ``graph`` itself defined where somebody has put a class derived
+    from it in its place: modules that imported it before go on with the original.
+    """
+    try:
+        found = vars(graph).get("GraphLowering")
+        own = (kind for kind in type.mro(found) if kind.__module__ == getattr(graph, "__name__", None))
+        return next(own, found)
+    except Exception:  # the module, the class and its bases may be anybody's objects
+        return None
+
+
+def wraps(outer: Any, inner: Callable[..., Any]) -> bool:
+    """Whether ``outer`` is ``inner``, or visibly calls it: see :func:`wrapped_functions`."""
+    return any(
+        function is inner or any(held is inner for held in _held(function))
+        for function in wrapped_functions(outer)
+    )
+
+
+def wrapped_functions(function: Any) -> Iterator[Callable[..., Any]]:
+    """Yield ``function`` and the functions it visibly wraps, outermost first, each once.  Never raises.
+
+    Visibly: through ``__wrapped__`` of a function, or ``functools.partial``, or as a function with
+    "call_function" in its name in a closure cell, a default or a module global.  That covers a decorator, and
+    the usual ``_old = GraphLowering.call_function`` of those who assign the method.  What an object that is no
+    function does with its ``__wrapped__`` cannot be seen.
     """
     pending: list[Any] = [function]
     seen: set[int] = set()
@@ -51,24 +80,37 @@ def wrapped_functions(function: Callable[..., Any]) -> Iterator[Callable[..., An
             continue
         seen.add(id(current))
         yield current
-        pending += _held_functions(current)
-        pending += [getattr(current, name) for name in ("__wrapped__", "func") if hasattr(current, name)]
+        pending += [
+            held
+            for held in _held(current)
+            if isinstance(held, types.FunctionType) and "call_function" in held.__name__
+        ]
+        pending += _directly_wrapped(current)
 
 
-def _held_functions(function: Any) -> list[Any]:
-    code = getattr(function, "__code__", None)
-    if code is None:
+def _directly_wrapped(function: Any) -> list[Any]:
+    try:
+        if isinstance(function, types.FunctionType):  # a proxy of wrapt says so of itself
+            return [function.__wrapped__]
+        if type(function) is functools.partial:
+            return [function.func]
+    except Exception:  # a function without __wrapped__, or anybody's object
         return []
-    held: list[Any] = list(function.__defaults__ or ())
+    return []
+
+
+def _held(function: Any) -> list[Any]:
+    """Return what a function may call: its defaults, what it closes over, the globals that it names."""
+    if type(function) is not types.FunctionType:
+        return []
+    held: list[Any] = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
     for cell in function.__closure__ or ():
         try:
             held.append(cell.cell_contents)
         except ValueError:  # a cell that is still empty
             continue
-    held += [function.__globals__.get(name) for name in code.co_names]
-    return [
-        found for found in held if isinstance(found, types.FunctionType) and found.__name__ == "call_function"
-    ]
+    held += [function.__globals__.get(name) for name in function.__code__.co_names]
+    return held
 
 
 def _names_used(code: types.CodeType) -> set[str]:
@@ -81,52 +123,52 @@ def _names_used(code: types.CodeType) -> set[str]:
     return names
 
 
-def _call_function_problems(graph: types.ModuleType, exc: types.ModuleType) -> Iterator[str]:
-    # inspect here and below: PyTorch has imported it by now, and a process without PyTorch is spared it.
-    from inspect import getattr_static
-
-    lowering_class = getattr(graph, "GraphLowering", None)
-    call_function = getattr(lowering_class, "__dict__", {}).get("call_function")
-    if not callable(call_function):
+def _call_function_problems(
+    graph: types.ModuleType, exc: types.ModuleType, peel: Callable[[Any], Any]
+) -> Iterator[str]:
+    lowering_class = lowering_class_of(graph)
+    standing = getattr(lowering_class, "__dict__", {}).get("call_function")
+    if not callable(getattr(lowering_class, "call_function", None)) or standing is None:
         yield "torch._inductor.graph.GraphLowering defines no call_function"
     else:
-        yield from _signature_problems(
-            "GraphLowering.call_function", call_function, _CALL_FUNCTION_PARAMETERS
+        # PyTorch calls it on an instance, by position: torch/fx/interpreter.py, Interpreter.run_node.
+        binds = hasattr(type(standing), "__get__") and not isinstance(standing, (staticmethod, classmethod))
+        yield from _call_problems(
+            "GraphLowering.call_function", lowering_class.call_function, 4 if binds else 3
         )
-        if not any(
-            "operator_str" in _names_used(code)
-            for function in wrapped_functions(call_function)
-            if isinstance(code := getattr(function, "__code__", None), types.CodeType)
-        ):
+        if not _reaches_operator_str(standing, graph):
             yield "GraphLowering.call_function does not reach operator_str"
 
     issue = getattr(exc, "OperatorIssue", None)
-    static = getattr_static(issue, "operator_str", None)
+    # The errors of a lowering ask for it by `self`, so a plain function would not do.
+    static = peel(getattr(issue, "__dict__", {}).get("operator_str"))
     if not isinstance(static, staticmethod):
         yield "torch._inductor.exc.OperatorIssue.operator_str is not a static method"
         return
-    yield from _signature_problems(
-        "OperatorIssue.operator_str", static.__func__, ("target", "args", "kwargs")
-    )
-    for name in _ERRORS:
-        error = getattr(exc, name, None)
-        if getattr_static(error, "operator_str", None) is not static:
-            yield f"torch._inductor.exc.{name} does not inherit OperatorIssue.operator_str"
+    yield from _call_problems("OperatorIssue.operator_str", static.__func__, 3)
 
 
-def _signature_problems(label: str, function: Callable[..., Any], expected: tuple[str, ...]) -> Iterator[str]:
+def _reaches_operator_str(function: Any, graph: types.ModuleType) -> bool:
+    """Whether ``function`` asks for the text somewhere, or is somebody's own, whose text is their business."""
+    codes = [getattr(found, "__code__", None) for found in wrapped_functions(function)]
+    seen = [code for code in codes if isinstance(code, types.CodeType)]
+    is_inductors_own = getattr(function, "__globals__", None) is vars(graph)
+    return any("operator_str" in _names_used(code) for code in seen) or not is_inductors_own
+
+
+def _call_problems(label: str, function: Callable[..., Any], count: int) -> Iterator[str]:
+    """Say why ``function`` cannot be called with ``count`` positional arguments, as PyTorch calls it."""
+    # PyTorch has imported inspect by now, and a process without PyTorch is spared it.
     from inspect import signature
 
     try:
-        parameters = list(signature(function).parameters.values())
-    except (TypeError, ValueError):
-        yield f"the signature of {label} cannot be read"
+        found = signature(function)
+    except Exception:  # a built-in function may have none; whether the call works is not for us to say
         return
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return  # somebody's wrapper, which passes on whatever it is given
-    names = tuple(parameter.name for parameter in parameters)
-    if names != expected:
-        yield f"{label} takes ({', '.join(names)}), not ({', '.join(expected)})"
+    try:
+        found.bind(*[None] * count)
+    except TypeError:
+        yield f"{label} takes {found}, so it cannot be called with {count} positional arguments"
 
 
 def _set_proxy_problems(graph: types.ModuleType, lowering: types.ModuleType) -> Iterator[str]:
