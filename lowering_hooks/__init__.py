@@ -10,18 +10,11 @@ import logging
 import os
 from contextlib import AbstractContextManager
 
-try:
-    from .layer import Layer, State, Status
-except ModuleNotFoundError as error:
-    if error.name != "lowering_hooks.compat":
-        raise
-    raise ImportError(
-        "lowering_hooks was found as a folder of a checkout, where compat/ lies beside it: "
-        "run `pip install -e .` in the checkout, or start Python in another folder"
-    ) from error
 from .compat import Strategy
+from .manager import Manager
 from .records import OpReport, Report
 from .settings import read
+from .status import State, Status
 
 __all__ = [
     "OpReport",
@@ -42,7 +35,7 @@ __all__ = [
 ]
 
 _settings = read(os.environ)
-_layer = Layer(_settings)
+_manager = Manager(_settings)
 
 
 def allow(*namespaces: str) -> frozenset[str]:
@@ -58,7 +51,7 @@ def allow(*namespaces: str) -> frozenset[str]:
         ValueError: One of them is empty, not a string, or contains a colon, a comma, a blank or ``*``
             among other characters.  None is taken then.
     """
-    return _layer.namespaces.allow(namespaces)
+    return _manager.namespaces.allow(namespaces)
 
 
 def disallow(*namespaces: str) -> frozenset[str]:
@@ -76,12 +69,12 @@ def disallow(*namespaces: str) -> frozenset[str]:
     Raises:
         ValueError: As for :func:`allow`.
     """
-    return _layer.namespaces.disallow(namespaces)
+    return _manager.namespaces.disallow(namespaces)
 
 
 def allowed_namespaces() -> frozenset[str]:
     """Return the namespaces allowed here and now, those of enclosing :func:`allowing` blocks included."""
-    return _layer.namespaces.current()
+    return _manager.namespaces.current()
 
 
 def allowing(*namespaces: str) -> AbstractContextManager[frozenset[str]]:
@@ -96,12 +89,12 @@ def allowing(*namespaces: str) -> AbstractContextManager[frozenset[str]]:
     Raises:
         ValueError: As for :func:`allow`.
     """
-    return _layer.namespaces.allowing(namespaces)
+    return _manager.namespaces.allowing(namespaces)
 
 
 def status() -> Status:
-    """Return what the layer did in this process, and why.  ``print(lowering_hooks.status())`` reads well."""
-    return _layer.status()
+    """Return what lowering-hooks did in this process, and why.  ``print(lowering_hooks.status())`` reads well."""
+    return _manager.status()
 
 
 def apply(strategy: str = "auto") -> Status:
@@ -121,7 +114,7 @@ def apply(strategy: str = "auto") -> Status:
     Raises:
         ValueError: ``strategy`` is none of these.
     """
-    return _layer.apply(strategy)
+    return _manager.apply(strategy)
 
 
 def remove() -> Status:
@@ -133,7 +126,7 @@ def remove() -> Status:
     Returns:
         The status after it.
     """
-    return _layer.remove()
+    return _manager.remove()
 
 
 def bounded_ir(enabled: bool = True) -> Status:
@@ -154,21 +147,21 @@ def bounded_ir(enabled: bool = True) -> Status:
     Raises:
         TypeError: ``enabled`` is not a bool.
     """
-    return _layer.bound_ir(enabled)
+    return _manager.bound_ir(enabled)
 
 
 def report() -> Report:
     """Return which allowed ops fell back implicitly, how often, and the seconds spent describing them."""
-    return _layer.records.report()
+    return _manager.records.report()
 
 
 def reset_report() -> None:
     """Forget what :func:`report` has gathered."""
-    _layer.records.reset()
+    _manager.records.reset()
 
 
 try:
-    _layer.ask_for()
+    _manager.ask_for()
 except Exception:
     # An import must not fail because of us.
     logging.getLogger("lowering_hooks").warning(
@@ -179,7 +172,7 @@ if _settings.report is not None and _settings.off is None:
     try:
         from .report_file import write_at_exit
 
-        write_at_exit(_settings.report, _layer)
+        write_at_exit(_settings.report, _manager)
     except Exception:
         logging.getLogger("lowering_hooks").warning(
             "LOWERING_HOOKS_REPORT=%r: no report will be written", _settings.report, exc_info=True

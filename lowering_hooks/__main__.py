@@ -11,7 +11,7 @@ import lowering_hooks
 
 from . import check, demo, report_file
 from .inductor import import_problem
-from .layer import torch_is_there
+from .versions import torch_is_there
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

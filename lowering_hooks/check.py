@@ -14,7 +14,7 @@ import lowering_hooks
 
 from . import demo
 from .inductor import import_problem
-from .layer import Status
+from .status import Status
 
 # Seconds that the second compile of a process may take.  It takes one or two.
 _DEADLINE: Final = 60.0

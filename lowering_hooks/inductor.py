@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
+import types
 from typing import Any, Final, NamedTuple
+
+from .compat import lowering_class_of
 
 GRAPH: Final = "torch._inductor.graph"
 
@@ -25,6 +28,11 @@ class Inductor(NamedTuple):
     graph: Any
     lowering: Any
     exc: Any
+    lowering_class: Any = None
+
+    def is_same_as(self, other: Inductor) -> bool:
+        """Whether nothing was reloaded or imported anew since ``other``: a reload makes another class."""
+        return self.graph is other.graph and self.lowering_class is other.lowering_class
 
 
 def loaded() -> Inductor | None:
@@ -37,7 +45,7 @@ def loaded() -> Inductor | None:
         return None
     package = GRAPH.rpartition(".")[0]
     lowering, exc = (sys.modules.get(f"{package}.{name}") for name in ("lowering", "exc"))
-    return Inductor(sys.modules.get("torch"), graph, lowering, exc)
+    return Inductor(sys.modules.get("torch"), graph, lowering, exc, lowering_class_of(graph))
 
 
 def attribute(module: Any, name: str) -> Any:
@@ -48,9 +56,16 @@ def attribute(module: Any, name: str) -> Any:
         return None
 
 
-def half_imported(module: Any) -> bool:
-    """Whether ``module`` is still being executed by an import, in this thread or another."""
-    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+def lowering_in_progress() -> Any:
+    """Return the ``GraphLowering`` that lowers a graph in this thread, innermost; None where it is not known.
+
+    ``torch._inductor.virtualized.V.graph``, seen in 2.0.0 to 2.15.0; outside of a compile it is a ``NullHandler``,
+    which has none of its attributes.
+    """
+    try:
+        return sys.modules["torch._inductor.virtualized"].V.graph
+    except Exception:
+        return None
 
 
 def is_ir(value: Any) -> bool:
@@ -69,15 +84,16 @@ def is_ir_class(kind: type) -> bool:
 
 
 def name_of(thing: Any) -> str:
-    """Return the dotted name of a function, or of an object's class.
+    """Return the dotted name of a function, or of an object's class.  Never raises.
 
-    A function's is read off its code: functools.wraps gives a wrapper the name of what it wraps.
+    A function's is read off its code: functools.wraps gives a wrapper the name of what it wraps.  What is no
+    function may have a ``__code__`` all the same, such as a compiled function, and is named by its class.
     """
     try:
-        code = thing.__code__
-    except Exception:  # no function, but anybody's object
-        code = None
-    if code is not None:
-        qualname = getattr(code, "co_qualname", code.co_name)  # Python >=3.11
-        return f"{thing.__globals__.get('__name__')}.{qualname}"
-    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+        if isinstance(thing, types.FunctionType):
+            code = thing.__code__
+            qualname = getattr(code, "co_qualname", code.co_name)  # Python >=3.11
+            return f"{thing.__globals__.get('__name__')}.{qualname}"
+        return f"{type(thing).__module__}.{type(thing).__qualname__}"
+    except Exception:  # it is anybody's object, and so is its class
+        return "an object without a name"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -86,16 +85,17 @@ VLLM_KERNELS: Final = frozenset(
 
 
 def validated(names: Iterable[Any]) -> frozenset[str]:
-    """Return ``names`` as a set.
+    """Return ``names`` as a set of plain strings.
 
     Raises:
         ValueError: One of them is not a namespace.  It is named, and nothing is taken.
     """
     names = tuple(names)
     for name in names:
-        if not isinstance(name, str) or not _is_namespace(name):
+        if not isinstance(name, str) or not _is_namespace(str.__str__(name)):
             raise ValueError(f"not a namespace: {name!r}; accepted: {ACCEPTED}")
-    return frozenset(names)
+    # A subclass of str may compare and hash by code of its own.
+    return frozenset(map(str.__str__, names))
 
 
 def _is_namespace(name: str) -> bool:
@@ -111,22 +111,19 @@ _block: ContextVar[frozenset[str]] = ContextVar("lowering_hooks_allowing", defau
 class Namespaces:
     """The allowed namespaces.
 
-    Read without a lock on every lowered node, so the set is replaced whole and never changed in place.
+    Each change, and each look, is one call of a built-in set of strings, which runs no Python code.  So no lock
+    is needed, and whoever comes in between (a signal handler, a finalizer, another thread, a forked process)
+    finds the set as it was before or after.
     """
 
-    __slots__ = ("_allowed", "_lock")
+    __slots__ = ("_allowed",)
 
     def __init__(self, allowed: frozenset[str]) -> None:
-        self._allowed = allowed
-        self._lock = threading.Lock()
-
-    def forked(self) -> None:
-        """Begin in a forked process, where nobody may be left to release the lock."""
-        self._lock = threading.Lock()
+        self._allowed = set(allowed)
 
     def current(self) -> frozenset[str]:
         """Return what is allowed here and now, the enclosing ``allowing`` blocks included."""
-        return self._allowed | _block.get()
+        return _block.get().union(self._allowed)
 
     def allows(self, namespace: str) -> bool:
         """Whether ops of ``namespace`` are described by us."""
@@ -137,15 +134,11 @@ class Namespaces:
         return namespace in block or EVERY in block
 
     def allow(self, names: Iterable[str]) -> frozenset[str]:
-        added = validated(names)
-        with self._lock:
-            self._allowed |= added
+        self._allowed.update(validated(names))
         return self.current()
 
     def disallow(self, names: Iterable[str]) -> frozenset[str]:
-        removed = validated(names)
-        with self._lock:
-            self._allowed -= removed
+        self._allowed.difference_update(validated(names))
         return self.current()
 
     @contextmanager

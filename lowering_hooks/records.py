@@ -1,4 +1,4 @@
-"""What the layer did: the counts behind ``report()``."""
+"""What lowering-hooks did: the counts behind ``report()``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Final, NamedTuple
 from .ir_graph import ENDLESS
 from .site import NOWHERE, Site
 
+# This many entries are added up to one for each op, so that a process which describes an op over and over does
+# not grow.
+_MAX_EVENTS: Final = 10_000
 _YES: Final = {True: "yes", False: "no"}
 
 
@@ -91,39 +94,60 @@ def in_words(characters: int) -> str:
 
 
 class Records:
-    """Collects, from any thread, what :class:`Report` shows."""
+    """Collects, from any thread, what :class:`Report` shows.
+
+    What happens is appended to a list, and added up when somebody asks.  Appending, copying and replacing a part
+    of a list are each one step of the interpreter, so nobody waits for a lock here: not a signal handler or a
+    finalizer that asks for the report while its own thread appends, nor a forked process.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._ops: dict[str, OpReport] = {}
+        self._events: list[OpReport] = []
+        # Only ever tried, never waited for.
+        self._adding_up = threading.Lock()
 
     def fell_back(self, op: str, site: Site = NOWHERE) -> None:
-        with self._lock:
-            old = self._entry(op, site)
-            self._ops[op] = old._replace(fallbacks=old.fallbacks + 1)
+        self._append(OpReport(op, site.graph, site.node, 1, 0, 0.0, False, 0))
 
     def described(self, op: str, site: Site, seconds: float, shown: bool, stock_characters: int) -> None:
-        with self._lock:
-            old = self._entry(op, site)
-            self._ops[op] = old._replace(
-                texts=old.texts + 1,
-                seconds=old.seconds + seconds,
-                shown=old.shown or shown,
-                stock_characters=min(old.stock_characters + stock_characters, ENDLESS),
-            )
+        self._append(OpReport(op, site.graph, site.node, 0, 1, seconds, shown, stock_characters))
 
     def report(self) -> Report:
-        with self._lock:
-            return Report(tuple(self._ops.values()))
+        return Report(_added_up(self._events.copy()))
 
     def reset(self) -> None:
-        with self._lock:
-            self._ops.clear()
+        self._events = []
 
     def forked(self) -> None:
-        """Begin anew, in a forked process: the counts are its parent's, the lock may be held for ever."""
-        self._lock = threading.Lock()
-        self._ops = {}
+        """Begin anew, in a forked process: the counts are its parent's."""
+        self._events = []
+        self._adding_up = threading.Lock()  # nobody may be left to release the old one
 
-    def _entry(self, op: str, site: Site) -> OpReport:
-        return self._ops.get(op) or OpReport(op, site.graph, site.node, 0, 0, 0.0, False, 0)
+    def _append(self, event: OpReport) -> None:
+        events = self._events
+        events.append(event)
+        if len(events) >= _MAX_EVENTS and self._adding_up.acquire(blocking=False):
+            try:
+                known = events.copy()
+                events[: len(known)] = _added_up(known)  # others append behind these meanwhile
+            finally:
+                self._adding_up.release()
+
+
+def _added_up(events: list[OpReport]) -> tuple[OpReport, ...]:
+    """Return one entry for each op, in the order they were met."""
+    ops: dict[str, OpReport] = {}
+    for event in events:
+        met = ops.get(event.op)
+        ops[event.op] = event if met is None else _sum(met, event)
+    return tuple(ops.values())
+
+
+def _sum(met: OpReport, event: OpReport) -> OpReport:
+    return met._replace(
+        fallbacks=met.fallbacks + event.fallbacks,
+        texts=met.texts + event.texts,
+        seconds=met.seconds + event.seconds,
+        shown=met.shown or event.shown,
+        stock_characters=min(met.stock_characters + event.stock_characters, ENDLESS),
+    )

@@ -1,4 +1,4 @@
-"""The file that ``LOWERING_HOOKS_REPORT`` asks for: what the layer did in a process, written when it ends."""
+"""The file that ``LOWERING_HOOKS_REPORT`` asks for: what lowering-hooks did in a process, written when it ends."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import os
 from typing import Any
 
 from .inductor import loaded
-from .layer import Layer
+from .manager import Manager
 from .records import OpReport, Report
 
 log = logging.getLogger("lowering_hooks")
 
 
-def write_at_exit(pattern: str, layer: Layer) -> None:
+def write_at_exit(pattern: str, manager: Manager) -> None:
     """Write the report of this process, and of each one forked from it, when it ends.
 
     A process that ends by a signal or by ``os._exit`` writes none, nor does one that never loaded Inductor.
 
     Args:
         pattern: The file, in a folder that is there; ``%p`` stands for the process's number.
-        layer: What is reported on.
+        manager: What is reported on.
     """
     pattern = os.path.abspath(pattern)  # the process may go to another folder
 
@@ -31,7 +31,7 @@ def write_at_exit(pattern: str, layer: Layer) -> None:
             return
         path = pattern.replace("%p", str(os.getpid()))
         try:
-            _replace(path, json.dumps(contents(layer), indent=2) + "\n")
+            _replace(path, json.dumps(contents(manager), indent=2) + "\n")
         except Exception as error:
             log.warning("LOWERING_HOOKS_REPORT=%r: no report was written: %s", pattern, error)
 
@@ -39,7 +39,7 @@ def write_at_exit(pattern: str, layer: Layer) -> None:
 
     def write_if_any() -> None:
         # Inductor's own compile processes are forked, too, and have nothing to say.
-        if layer.records.report().ops:
+        if manager.records.report().ops:
             write()
 
     # Its forked children end without atexit.
@@ -48,12 +48,12 @@ def write_at_exit(pattern: str, layer: Layer) -> None:
     util.register_after_fork(write, lambda _: util.Finalize(None, write_if_any, exitpriority=0))
 
 
-def contents(layer: Layer) -> dict[str, Any]:
+def contents(manager: Manager) -> dict[str, Any]:
     """Return what the file holds."""
-    report = layer.records.report()
+    report = manager.records.report()
     return {
         "pid": os.getpid(),
-        "status": layer.status().as_dict(),
+        "status": manager.status().as_dict(),
         "seconds": report.seconds,
         "ops": [op._asdict() for op in report.ops],
     }

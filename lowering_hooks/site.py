@@ -28,15 +28,26 @@ class Site(NamedTuple):
 NOWHERE: Final = Site()
 
 
-def site_of(lowering: Any) -> Site:
-    """Return where the ``GraphLowering`` that runs now has got to; all empty for None.  Never raises."""
-    if lowering is None:
-        return NOWHERE
+def site_of(lowering: Any, target: Any) -> Site:
+    """Return where ``lowering``, a ``GraphLowering``, lowers ``target``; all empty where it does not.
+
+    Never raises.
+    """
     try:
-        node = getattr(lowering, "current_node", None) or _last_origin(lowering)  # 2.0 has no current_node
+        node = node_in_progress(lowering)
+        if node is None or node.target is not target:
+            return NOWHERE
         return Site(_graph(lowering), str(getattr(node, "name", "")), source_of(node) or "")
     except Exception:
         return NOWHERE
+
+
+def node_in_progress(lowering: Any) -> Any:
+    """Return the FX node that ``lowering`` lowers now; None where it is not known.  Never raises."""
+    try:
+        return getattr(lowering, "current_node", None) or _last_origin(lowering)  # PyTorch 2.0: no current_node
+    except Exception:
+        return None
 
 
 def source_of(node: Any) -> str | None:

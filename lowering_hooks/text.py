@@ -32,6 +32,8 @@ MAX_ORIGINS: Final = 4
 # Terms of a symbolic expression.  Its parts are shared like those of the IR, so its text can explode as well.
 MAX_TERMS: Final = 64
 # Operands of a node, where the graph is written, and characters of its line.
+# Nodes of a graph in an error message.
+MAX_ERROR_NODES: Final = 200
 MAX_OPERANDS: Final = 16
 _MAX_NODE_LINE: Final = 600
 _MAX_NAME: Final = 60

@@ -1,4 +1,4 @@
-"""What the tests share: fresh processes, and a layer that is put back after each test."""
+"""What the tests share: fresh processes, and an allow list that is put back after each test."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def put_back() -> Iterator[None]:
-    """Leave the layer of this process as it was."""
+    """Leave what lowering-hooks did in this process as it was."""
     before = lowering_hooks.allowed_namespaces()
     yield
     now = lowering_hooks.allowed_namespaces()

@@ -45,3 +45,23 @@ COMPILE_HERE = """
 import torch, torch._inductor.config
 torch._inductor.config.compile_threads = 1
 """
+
+# run_after(NAME, ACTION) calls ACTION when the module NAME has been executed, in the middle of whatever imports it.
+RUN_AFTER = """
+import importlib.machinery, sys
+class RunAfter:
+    def __init__(self, name, action):
+        self.name, self.action = name, action
+    def find_spec(self, name, path=None, target=None):
+        if name != self.name:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        execute = spec.loader.exec_module
+        def exec_module(module):
+            execute(module)
+            self.action()
+        spec.loader.exec_module = exec_module
+        return spec
+def run_after(name, action):
+    sys.meta_path.insert(0, RunAfter(name, action))
+"""

@@ -1,6 +1,6 @@
 """Whatever is wrong with the PyTorch that is there: a compile works as in stock, and one WARNING says what is wrong.
 
-Each case breaks, in a fresh process, what we touch and what Inductor itself can do without.  test_layer.py has
+Each case breaks, in a fresh process, what we touch and what Inductor itself can do without.  test_hooking.py has
 those where both strategies, or one that was asked for, cannot be used.
 """
 
@@ -39,6 +39,11 @@ FAULTS = {
     ),
     "operator_str takes more": (
         "f = exc.OperatorIssue.operator_str\n"
+        "exc.OperatorIssue.operator_str = staticmethod(lambda target, args, kwargs, style=None: f(target, args, kwargs))",
+        AS_EVER,
+    ),
+    "operator_str cannot be called": (
+        "f = exc.OperatorIssue.operator_str\n"
         "exc.OperatorIssue.operator_str = staticmethod(lambda target, args, kwargs, style: f(target, args, kwargs))",
         FALLS_BACK,
     ),
@@ -47,7 +52,21 @@ FAULTS = {
     "call_function takes more": (
         "f = graph.GraphLowering.call_function\n"
         "graph.GraphLowering.call_function = lambda self, target, args, kwargs, more=None: f(self, target, args, kwargs)",
-        FALLS_BACK,
+        AS_EVER,
+    ),
+    "call_function with other names": (
+        "f = graph.GraphLowering.call_function\n"
+        "graph.GraphLowering.call_function = lambda self, t, a, k: f(self, t, a, k)",
+        AS_EVER,
+    ),
+    "call_function that does not ask for the text": (
+        "f = graph.GraphLowering.call_function\n"
+        "graph.GraphLowering.call_function = lambda self, *all: [f][0](self, *all)",
+        AS_EVER,
+    ),
+    "an error with a text of its own": (
+        "exc.LoweringException.operator_str = staticmethod(lambda target, args, kwargs: 'own')",
+        AS_EVER,
     ),
     "allow list frozen": (
         "graph.FALLBACK_ALLOW_LIST = lowering.FALLBACK_ALLOW_LIST = frozenset(lowering.FALLBACK_ALLOW_LIST)",
@@ -166,10 +185,10 @@ def test_a_forked_process_does_not_wait_for_locks_that_nobody_holds_any_more(run
         + COMPILE_ONE
         + """
 import os, signal, threading, torch._inductor.compile_fx, lowering_hooks
-layer = lowering_hooks._layer
+manager = lowering_hooks._manager
 held, done = threading.Event(), threading.Event()
 def hold():
-    with layer._lock, layer.namespaces._lock, layer.records._lock:
+    with manager._lock, manager.records._adding_up:
         held.set()
         done.wait()
 holder = threading.Thread(target=hold)
@@ -202,12 +221,12 @@ import atexit, lowering_hooks
 compile_one("early")  # PyTorch itself cannot begin with it at the end
 
 class Late:
-    def __init__(self, layer):
-        self.layer = layer
+    def __init__(self, manager):
+        self.manager = manager
     def __del__(self):  # when modules are taken apart
-        self.layer.status()
-        self.layer.remove()
-late = Late(lowering_hooks._layer)
+        self.manager.status()
+        self.manager.remove()
+late = Late(lowering_hooks._manager)
 cycle = [late]
 cycle.append(cycle)
 atexit.register(compile_one, "late")

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, Final
 
-from .inductor import is_ir_class
-from .ir_graph import BOXES, held
+from ..inductor import is_ir_class
+from ..ir_graph import BOXES, held
+from ..replacement import Replacement
 
 _TEXTS: Final = ("__str__", "__repr__")
 # Nodes without a name, which are written in full, inside one another: a view of a view of a computation.
@@ -28,27 +29,24 @@ class BoundedIR:
     """Wraps ``__str__`` and ``__repr__`` of the IR classes of one loaded Inductor."""
 
     def __init__(self, ir: Any) -> None:
-        self._root: type = ir.IRNode
+        self.root: Final[type] = ir.IRNode
         self._live = False
-        self._replaced: list[tuple[type, str, Any, Any]] = []
+        self._replacements: list[Replacement] = []
 
     def install(self) -> None:
         self._live = True
-        for kind in _classes(self._root):
+        for kind in _classes(self.root):
             for name in _TEXTS:
                 original = vars(kind).get(name)
                 if type(original) is types.FunctionType:
-                    wrapper = self._wrap(original)
-                    setattr(kind, name, wrapper)
-                    self._replaced.append((kind, name, original, wrapper))
+                    replacement = Replacement(kind, name, self._wrap(original))
+                    self._replacements.append(replacement)
+                    replacement.put()
 
     def remove(self) -> None:
-        """Put back what was there, unless somebody has put something else over it."""
         self._live = False
-        for kind, name, original, wrapper in self._replaced:
-            if vars(kind).get(name) is wrapper:
-                setattr(kind, name, original)
-        self._replaced.clear()
+        while self._replacements:
+            self._replacements.pop().put_back()
 
     def _wrap(self, original: Callable[..., str]) -> Callable[..., str]:
         @functools.wraps(original)

@@ -15,11 +15,13 @@ import sys
 from collections.abc import Callable, Container, Iterator, MutableSet
 from typing import Any, Final
 
-from . import namespaces
-from .compat import LayoutConstraint, release_of, set_proxy_problems
-from .inductor import Inductor, attribute, name_of
-from .namespaces import Namespaces
-from .records import Records
+from .. import namespaces
+from ..compat import LayoutConstraint, release_of, set_proxy_problems
+from ..inductor import Inductor, attribute, lowering_in_progress, name_of
+from ..namespaces import Namespaces
+from ..records import Records
+from ..replacement import Replacement
+from ..site import node_in_progress
 
 log = logging.getLogger("lowering_hooks")
 
@@ -103,7 +105,7 @@ class AllowListProxy(MutableSet[Any]):
         try:
             if not getattr(lowering.config, "implicit_fallbacks", True):
                 return False
-            unknown = [op for op in _overloads(name) if op not in lowering.lowerings]
+            unknown = [op for op in _overloads_in_turn(lowering, name) if op not in lowering.lowerings]
             if not _record_layout_constraints(lowering, unknown):
                 return False
             if unknown and self._on_fallback is not None:
@@ -199,12 +201,14 @@ class SetProxyHook:
     strategy: Final = "set_proxy"
 
     def __init__(self, inductor: Inductor, allowed: Namespaces, records: Records) -> None:
-        self._inductor = inductor
         self._allowed = allowed
         self._live = False
         found = inductor.lowering.FALLBACK_ALLOW_LIST
-        self._original = found._inner if is_proxy(found) else found
-        self._proxy = AllowListProxy(found, _WhileLive(self), records.fell_back)
+        proxy = AllowListProxy(found, _WhileLive(self), records.fell_back)
+        self._replacements = tuple(
+            Replacement(module, "FALLBACK_ALLOW_LIST", proxy, proxy._inner)
+            for module in (inductor.lowering, inductor.graph)
+        )
         self.caveat = _caveat(inductor.lowering)
 
     @staticmethod
@@ -213,22 +217,18 @@ class SetProxyHook:
 
     def install(self) -> None:
         self._live = True
-        for module in self._modules():
-            module.FALLBACK_ALLOW_LIST = self._proxy
+        for replacement in self._replacements:
+            replacement.put()
 
     def remove(self) -> None:
-        """Put back what was there, unless somebody has put something else over it."""
         self._live = False
-        for module in self._modules():
-            if attribute(module, "FALLBACK_ALLOW_LIST") is self._proxy:
-                module.FALLBACK_ALLOW_LIST = self._original
+        for replacement in self._replacements:
+            replacement.put_back()
 
     def displaced_by(self) -> str | None:
-        """Say who replaced the proxy, as the dotted name of their class; None where it stands."""
-        for module in self._modules():
-            standing = attribute(module, "FALLBACK_ALLOW_LIST")
-            if standing is not self._proxy:
-                return name_of(standing)
+        for replacement in self._replacements:
+            if not replacement.stands():
+                return name_of(replacement.standing())
         return None
 
     def conflicts(self) -> tuple[str, ...]:
@@ -236,9 +236,6 @@ class SetProxyHook:
 
     def allows(self, namespace: str) -> bool:
         return self._live and namespace in self._allowed.current()
-
-    def _modules(self) -> tuple[Any, Any]:
-        return self._inductor.lowering, self._inductor.graph
 
 
 class _WhileLive:
@@ -280,6 +277,26 @@ def _overloads(name: str) -> list[Any]:
         return []
     names = packet.overloads()
     return [getattr(packet, n) for n in names if not overload or n == overload]
+
+
+def _overloads_in_turn(lowering: Any, name: str) -> list[Any]:
+    """Return those of the overloads that ``name`` stands for that Inductor is about to make a fallback for.
+
+    ``call_function`` asks the allow list by a name without the overload.  The overload is the target of the node
+    that is being lowered; the others' constraints are their owner's business until it is their turn.  Where no
+    such node is known, every overload may be meant whose owner has registered no constraint.
+    """
+    overloads = _overloads(name)
+    target = getattr(node_in_progress(lowering_in_progress()), "target", None)
+    if any(op is target for op in overloads):
+        return [target]
+    return [op for op in overloads if not _has_constraint(lowering, op)]
+
+
+def _has_constraint(lowering: Any, op: Any) -> bool:
+    # PyTorch 2.0-2.4: layout_constraints; 2.5-2.15: _maybe_layout_constraints; if missing: nothing is known.
+    tables = (getattr(lowering, name, None) for name in ("_maybe_layout_constraints", "layout_constraints"))
+    return any(isinstance(table, dict) and op in table for table in tables)
 
 
 _Rule = Callable[[Any], Any]

@@ -1,0 +1,62 @@
+"""What is put into a loaded Inductor.
+
+Only :mod:`lowering_hooks.manager` imports this package, once Inductor is there: a process that never compiles
+is spared it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..compat import Strategy
+from ..inductor import Inductor
+from ..namespaces import Namespaces
+from ..records import Records
+from ..settings import Detail
+from .call_function import CallFunctionHook
+from .ir_text import BoundedIR
+from .set_proxy import SetProxyHook, vllm_conflict
+
+__all__ = ["BoundedIR", "Hook", "make_hook", "problems_of", "vllm_conflict"]
+
+
+class Hook(Protocol):
+    """One strategy, made for one loaded Inductor.
+
+    Attributes:
+        strategy: The strategy's name.
+        caveat: What the strategy cannot do on this PyTorch; empty where there is nothing to say.
+    """
+
+    @property
+    def strategy(self) -> Strategy: ...
+
+    @property
+    def caveat(self) -> str: ...
+
+    def install(self) -> None: ...
+
+    def remove(self) -> None:
+        """Put back what was there; whatever others have put over it stays, and passes through ours."""
+
+    def displaced_by(self) -> str | None:
+        """Return the dotted name of what replaced this hook; None where it stands or is visibly called."""
+
+    def conflicts(self) -> tuple[str, ...]:
+        """Return what others have done to the same places, one sentence each."""
+
+
+def problems_of(strategy: Strategy, inductor: Inductor) -> tuple[str, ...]:
+    """Return what keeps ``strategy`` from being used on ``inductor``, one sentence each."""
+    if strategy == "call_function":
+        return CallFunctionHook.problems(inductor)
+    return SetProxyHook.problems(inductor)
+
+
+def make_hook(
+    strategy: Strategy, inductor: Inductor, namespaces: Namespaces, records: Records, detail: Detail
+) -> Hook:
+    """Return the hook of ``strategy`` for ``inductor``, which changes nothing until it is installed."""
+    if strategy == "call_function":
+        return CallFunctionHook(inductor, namespaces, records, detail)
+    return SetProxyHook(inductor, namespaces, records)

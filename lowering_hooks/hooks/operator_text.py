@@ -1,0 +1,204 @@
+"""Replaces ``OperatorIssue.operator_str``: a bounded text for the ops of allowed namespaces.
+
+Inductor's own text of an op prints the arguments with everything behind them.  ``GraphLowering.call_function``
+asks for it to log a fallback, the errors of a lowering for their message, and whoever else likes to.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import CodeType
+from typing import Any, Final
+
+from ..compat import release_of, wrapped_functions
+from ..inductor import Inductor, attribute, lowering_in_progress, name_of
+from ..ir_graph import tree_characters
+from ..namespaces import Namespaces
+from ..records import Records
+from ..replacement import Replacement
+from ..settings import Detail
+from ..site import Site, site_of
+from ..text import MAX_ERROR_NODES, extent_text, graph_text, operator_text, site_text
+from .mark import marked, peeled
+
+log = logging.getLogger("lowering_hooks")
+
+# Shorter texts, in seconds, are not added up for the hint.
+_HINT_FLOOR: Final = 0.1
+# Seconds that the ops of a namespace may spend in Inductor's own text before a hint is given.
+HINT_SECONDS: Final = 5.0
+
+
+class OperatorText:
+    """The bounded text in the place of ``operator_str`` of one loaded Inductor."""
+
+    def __init__(self, inductor: Inductor, namespaces: Namespaces, records: Records, detail: Detail) -> None:
+        self._inductor = inductor
+        self._namespaces = namespaces
+        self._records = records
+        self._detail = detail
+        self._overload: Any = inductor.torch._ops.OpOverload
+        if not isinstance(self._overload, type):
+            raise TypeError("torch._ops.OpOverload is no class")
+        self._call_function_codes = _codes_of_call_function(inductor)
+        self._log_codes = self._call_function_codes + _code_of_lazy_string()
+        self._is_eager = _builds_the_log_text_eagerly(inductor)
+        # False once removed.  A wrapper that somebody else wrapped meanwhile stays in their chain, and only
+        # passes calls on from then on.
+        self._live = False
+        self._spent: dict[str, float] = {}  # seconds in Inductor's text, by namespaces that are not allowed
+
+        issue_class = inductor.exc.OperatorIssue
+        original = peeled(vars(issue_class)["operator_str"])
+        self._replacement = Replacement(
+            issue_class, "operator_str", staticmethod(self._wrap(original)), original
+        )
+
+    def install(self) -> None:
+        self._live = True
+        self._replacement.put()
+
+    def remove(self) -> None:
+        self._live = False
+        self._replacement.put_back()
+
+    def displaced_by(self) -> str | None:
+        if self._replacement.stands():
+            return None
+        standing = self._replacement.standing()
+        return name_of(getattr(standing, "__func__", standing))
+
+    def allows(self, target: Any) -> bool:
+        """Whether ``target`` is an op of an allowed namespace.  Never raises."""
+        try:
+            return isinstance(target, self._overload) and self._namespaces.allows(target.namespace)
+        except Exception:
+            return False
+
+    def _wrap(self, static: Any) -> Callable[..., str]:
+        hook = self
+        original: Callable[..., str] = static.__func__
+
+        @functools.wraps(original)
+        def operator_str(
+            target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *more: Any, **named: Any
+        ) -> str:
+            def inductors_own() -> str:
+                return original(target, args, kwargs, *more, **named)
+
+            if not hook._live:
+                return inductors_own()
+            if not hook.allows(target):
+                start = time.perf_counter()
+                text = inductors_own()
+                hook._hint(target, time.perf_counter() - start)
+                return text
+            asker = sys._getframe(1).f_code
+            site = _site_of(target)
+            start = time.perf_counter()
+            if hook._is_unseen(asker):
+                text, is_shown, characters = operator_text(target, (), {}), False, 0
+            elif hook._detail == "full" and _is_one_of(asker, hook._log_codes):
+                text = inductors_own()
+                is_shown, characters = True, len(text)
+            else:
+                text = hook._bounded(target, args, kwargs, site, _is_one_of(asker, hook._log_codes))
+                is_shown, characters = True, tree_characters([args, kwargs])
+            seconds = time.perf_counter() - start
+            hook._records.described(str(target), site, seconds, is_shown, characters)
+            return text
+
+        return marked(operator_str, static)
+
+    def _is_unseen(self, asker: CodeType) -> bool:
+        """Whether ``asker`` throws the text away.
+
+        Up to PyTorch 2.12 ``call_function`` builds the text of its log line even where INFO is off.
+        """
+        return self._is_eager and _is_one_of(asker, self._call_function_codes) and not self._is_logged()
+
+    def _is_logged(self) -> bool:
+        """Whether anyone wants the log line, as far as can be told.  Never raises."""
+        try:
+            return bool(self._inductor.graph.log.isEnabledFor(logging.INFO))  # seen in 2.0.0 to 2.15.0
+        except Exception:
+            return True
+
+    def _bounded(
+        self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], site: Site, for_the_log: bool
+    ) -> str:
+        if self._detail != "graph":
+            behind = extent_text(args, kwargs)
+        elif for_the_log:
+            behind = graph_text(args, kwargs)
+        else:
+            behind = graph_text(args, kwargs, MAX_ERROR_NODES)
+        return "\n".join(filter(None, (operator_text(target, args, kwargs), site_text(site), behind)))
+
+    def _hint(self, target: Any, seconds: float) -> None:
+        """Say once for each namespace that allowing it would have saved the time.
+
+        Only an overload has a namespace that can be allowed.
+        """
+        if seconds <= _HINT_FLOOR:
+            return
+        try:
+            if not isinstance(target, self._overload):
+                return
+            namespace = target.namespace
+            before = self._spent.get(namespace, 0.0)
+            self._spent[namespace] = before + seconds
+            if before <= HINT_SECONDS < before + seconds:
+                log.warning(
+                    "Inductor spent %.1f s writing out the arguments of ops of the namespace %s, last of %s; "
+                    "to end that: lowering_hooks.allow(%r), or LOWERING_HOOKS_NAMESPACES=%s",
+                    before + seconds,
+                    namespace,
+                    target,
+                    namespace,
+                    namespace,
+                )
+        except Exception:
+            log.debug("no hint for %s", type(target), exc_info=True)
+
+
+def _site_of(target: Any) -> Site:
+    """Return where ``target`` is being lowered; NOWHERE where something else is, or nothing.
+
+    A logging handler may keep its records, and ask a ``LazyString`` for its text at any time.
+    """
+    return site_of(lowering_in_progress(), target)
+
+
+def _is_one_of(code: CodeType, codes: Sequence[CodeType]) -> bool:
+    return any(code is other for other in codes)
+
+
+def _codes_of_call_function(inductor: Inductor) -> tuple[CodeType, ...]:
+    """Return the code of Inductor's own ``call_function``, whatever wraps it; nothing where it is not seen."""
+    standing = vars(inductor.lowering_class).get("call_function")
+    return tuple(
+        function.__code__
+        for function in wrapped_functions(standing)
+        if getattr(function, "__globals__", None) is vars(inductor.graph)
+    )
+
+
+def _code_of_lazy_string() -> tuple[CodeType, ...]:
+    """Return the code that asks for the text of a log record: ``torch._logging.LazyString.__str__``.
+
+    PyTorch 2.13 and later log a ``LazyString``, whose text each handler asks for.
+    """
+    lazy_string = attribute(sys.modules.get("torch._logging"), "LazyString")
+    code = getattr(getattr(lazy_string, "__str__", None), "__code__", None)
+    return (code,) if isinstance(code, CodeType) else ()
+
+
+def _builds_the_log_text_eagerly(inductor: Inductor) -> bool:
+    """Whether the table says so of this PyTorch; of one that nobody verified it is not known."""
+    release = release_of(str(attribute(inductor.torch, "__version__")))
+    return release is not None and release.log_text == "eager"

@@ -1,0 +1,87 @@
+"""What stands, and how that is told."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from .compat import Strategy
+
+if TYPE_CHECKING:
+    from .hooks import Hook
+
+State = Literal["pending", "active", "removed", "inactive", "displaced"]
+# Whether the text of IR nodes is bounded; "pending" where that is asked for and Inductor is not loaded.
+BoundedIRState = Literal[True, False, "pending"]
+
+_ON_OFF: Final[dict[Any, str]] = {True: "on", False: "off"}
+
+
+class Idle(NamedTuple):
+    """Nothing is hooked, and why."""
+
+    state: State
+    reason: str
+
+
+class Hooked(NamedTuple):
+    """A hook stands in the loaded Inductor.
+
+    Attributes:
+        hook: The hook.
+        reason: Why it is this one.
+        earlier: The hooks, newest last, of Inductors that were loaded before this one.  Modules that imported
+            those may still compile with them.
+    """
+
+    hook: Hook
+    reason: str
+    earlier: tuple[Hook, ...] = ()
+
+
+class Status(NamedTuple):
+    """What lowering-hooks did in this process, and why.
+
+    Attributes:
+        version: The version of lowering-hooks; None where it runs from a folder that was not installed.
+        torch_version: The version of PyTorch, loaded or installed; None where none is known.
+        strategy: ``"call_function"``, ``"set_proxy"`` or ``"none"``; while the state is ``"pending"``, the
+            one that will be tried, as far as it is known.
+        state: ``"pending"`` (Inductor is not imported yet), ``"active"``, ``"removed"``, ``"inactive"``
+            (nothing is hooked) or ``"displaced"`` (somebody replaced our hook after us).
+        reason: Why, in a sentence.
+        namespaces: The allowed namespaces, here and now.
+        conflicts: What others have done to the same places, and what that means; one sentence each.
+        bounded_ir: Whether the text of IR nodes themselves is bounded, as ``bounded_ir()`` asks for:
+            True, False, or ``"pending"`` where it is asked for and Inductor is not imported yet.
+    """
+
+    version: str | None
+    torch_version: str | None
+    strategy: Strategy
+    state: State
+    reason: str
+    namespaces: frozenset[str]
+    conflicts: tuple[str, ...]
+    bounded_ir: BoundedIRState
+
+    def __str__(self) -> str:
+        rows = {
+            "lowering-hooks": self.version or "not installed",
+            "PyTorch": self.torch_version or "not installed",
+            "strategy": self.strategy,
+            "state": self.state,
+            "reason": self.reason,
+            "namespaces": ", ".join(sorted(self.namespaces)) or "none",
+            "conflicts": "\n                ".join(self.conflicts) or "none",
+            "bounded IR": _ON_OFF.get(self.bounded_ir, self.bounded_ir),
+        }
+        return "\n".join(f"{label:14}  {value}" for label, value in rows.items())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the attributes, and the version of Python, as JSON has them."""
+        return self._asdict() | {
+            "namespaces": sorted(self.namespaces),
+            "conflicts": list(self.conflicts),
+            "python_version": sys.version.split()[0],
+        }

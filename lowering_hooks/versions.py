@@ -1,0 +1,33 @@
+"""Which PyTorch is there, loaded or only installed.  Each function may import modules, so none is called under a lock."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+
+def torch_is_there() -> bool:
+    """Whether PyTorch could be imported: it may be a source tree that no package metadata tells of."""
+    try:
+        return importlib.util.find_spec("torch") is not None
+    except (ImportError, ValueError):  # ValueError: a module in sys.modules without a spec
+        return sys.modules.get("torch") is not None
+
+
+def torch_version() -> str | None:
+    """Return the version of the PyTorch that is loaded, else of the one that is installed."""
+    try:
+        return str(sys.modules["torch"].__version__)
+    except Exception:  # not loaded, or without a version
+        return installed_version("torch")
+
+
+def installed_version(distribution: str) -> str | None:
+    """Return the version of an installed package; None where there is none, or its metadata is broken."""
+    try:
+        # Imported here for the time it takes: a source tree of PyTorch, and lowering-hooks itself, do without.
+        import importlib.metadata
+
+        return importlib.metadata.version(distribution)
+    except Exception:
+        return None

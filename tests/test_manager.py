@@ -1,0 +1,451 @@
+"""What is asked for and what stands, on a stand-in for Inductor."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+import types
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from stand_in import GRAPH, load, purge, stand_in
+
+from lowering_hooks.hooks.mark import peeled
+from lowering_hooks.hooks.set_proxy import is_proxy
+from lowering_hooks.manager import Manager
+from lowering_hooks.settings import Settings
+
+STATES = {"pending", "active", "removed", "inactive", "displaced"}
+
+
+@pytest.fixture
+def stand():
+    """The stand-in, imported."""
+    with stand_in():
+        yield load()
+
+
+@pytest.fixture
+def unloaded():
+    """The stand-in, which nobody has imported yet."""
+    with stand_in():
+        yield
+
+
+def standing(stand):
+    return (
+        vars(stand.graph.GraphLowering)["call_function"],
+        vars(stand.exc.OperatorIssue)["operator_str"],
+        stand.lowering.FALLBACK_ALLOW_LIST,
+        stand.graph.FALLBACK_ALLOW_LIST,
+    )
+
+
+def same(ones, others):
+    return all(one is other for one, other in zip(ones, others, strict=True))
+
+
+def test_pending_until_inductor_is_imported(unloaded) -> None:
+    """Inductor is hooked by its own import, before anybody asks."""
+    manager = Manager(Settings(bounded_ir=True))
+    manager.ask_for()
+    status = manager.status()
+    assert (status.state, status.strategy, status.bounded_ir) == ("pending", "call_function", "pending")
+    assert "bounded IR      pending" in str(status)
+    assert "not imported yet" in status.reason
+    graph = importlib.import_module(GRAPH)
+    assert graph.GraphLowering.call_function.__wrapped__
+    status = manager.status()
+    assert (status.state, status.strategy, status.bounded_ir) == ("active", "call_function", True)
+
+
+def test_bounded_ir_that_nobody_asked_for_is_off(unloaded) -> None:
+    """While Inductor is not loaded, "pending" is said only of what was asked for."""
+    manager = Manager(Settings())
+    manager.ask_for()
+    assert manager.status().bounded_ir is False
+    assert manager.bound_ir(True).bounded_ir == "pending"
+    assert manager.bound_ir(False).bounded_ir is False
+    assert manager.bound_ir(True).bounded_ir == "pending"
+    assert manager.remove().bounded_ir is False
+    importlib.import_module("torch._inductor.ir")
+    importlib.import_module(GRAPH)
+    assert manager.status().bounded_ir is False
+
+
+def test_a_hook_that_stands_is_never_pending(stand) -> None:
+    """A purge of sys.modules takes no hook away, whatever is asked for afterwards."""
+    before = standing(stand)
+    manager = Manager(Settings())
+    assert manager.apply("call_function").state == "active"
+    purge(GRAPH)
+    for strategy in ("call_function", "auto", "set_proxy"):
+        status = manager.apply(strategy)
+        assert (status.state, status.strategy) == ("active", "call_function"), status
+    assert "set_proxy is asked for: torch._inductor.graph is not imported yet" in status.reason
+    status = manager.apply("none")
+    assert (status.state, status.strategy) == ("inactive", "none")
+    assert manager.status() == status
+    assert same(standing(stand), before)
+
+
+def test_an_inductor_that_is_imported_anew_is_hooked(stand) -> None:
+    """After a purge both are hooked: modules that imported the first one still use it."""
+    before = standing(stand)
+    manager = Manager(Settings())
+    manager.apply("call_function")
+    purge()
+    again = load()
+    stock = again.graph.GraphLowering.call_function.__wrapped__
+    assert manager.status().state == "active"
+    assert stand.graph.GraphLowering.call_function.__wrapped__ is before[0]
+    for found in (stand, again):
+        op = found._ops.OpOverload("vllm::op")
+        lowering = found.graph.GraphLowering()
+        lowering.call_function(op, (), {})
+        assert lowering.texts == ["  target: vllm.op.default"]
+    assert manager.records.report().ops[0].fallbacks == 2
+    manager.remove()
+    assert same(standing(stand), before)
+    assert again.graph.GraphLowering.call_function is stock
+
+
+def test_a_reloaded_inductor_is_hooked(stand) -> None:
+    """A reload makes other classes in the same module."""
+    old = stand.graph.GraphLowering
+    before = vars(old)["call_function"]
+    manager = Manager(Settings())
+    manager.apply("call_function")
+    importlib.reload(stand.graph)
+    assert stand.graph.GraphLowering is not old
+    assert stand.graph.GraphLowering.call_function.__wrapped__
+    assert manager.status().state == "active"
+    manager.remove()
+    assert vars(old)["call_function"] is before
+    assert not hasattr(stand.graph.GraphLowering.call_function, "__wrapped__")
+
+
+def test_a_set_proxy_stands_in_a_reloaded_inductor(stand) -> None:
+    """One proxy stands in both modules, and never around another of ours."""
+    inner = stand.lowering.FALLBACK_ALLOW_LIST
+    manager = Manager(Settings())
+    manager.apply("set_proxy")
+    for _ in range(2):
+        importlib.reload(stand.graph)
+        assert manager.status().state == "active"
+        assert stand.graph.FALLBACK_ALLOW_LIST is stand.lowering.FALLBACK_ALLOW_LIST
+        assert stand.graph.FALLBACK_ALLOW_LIST._inner is inner
+    manager.remove()
+    assert stand.graph.FALLBACK_ALLOW_LIST is stand.lowering.FALLBACK_ALLOW_LIST is inner
+
+
+def test_a_derived_class_in_its_place_is_no_reload(stand) -> None:
+    """Whoever imported the original class still uses it, so the hook stays where it is."""
+    before = standing(stand)
+    manager = Manager(Settings())
+    manager.apply("call_function")
+
+    class Theirs(stand.graph.GraphLowering):
+        def call_function(self, target, args, kwargs):
+            return super().call_function(target, args, kwargs)
+
+    stand.graph.GraphLowering, stock = Theirs, stand.graph.GraphLowering
+    assert manager.apply().state == "active"
+    Theirs().call_function(stand._ops.OpOverload("vllm::op"), (), {})
+    assert [op.fallbacks for op in manager.records.report().ops] == [1]
+    manager.remove()
+    stand.graph.GraphLowering = stock
+    assert same(standing(stand), before)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda f: type("Compiled", (), {"__code__": f.__code__, "__wrapped__": f, "__call__": print})(),
+        lambda f: type("Meta", (type,), {"__module__": property(lambda self: 1 / 0)})("Nameless", (), {})(),
+        lambda f: type("Slotted", (), {"__slots__": (), "__call__": lambda self, *args: None})(),
+        lambda f: functools.partial(print),
+        lambda f: staticmethod(lambda target, args, kwargs: target),
+        lambda f: classmethod(lambda cls, target, args, kwargs: target),
+        lambda f: functools.partialmethod(lambda self, more, target, args, kwargs: target, 1),
+        lambda f: functools.lru_cache(lambda self, target, args, kwargs: target),
+        lambda f: print,
+        lambda f: 7,
+        lambda f: None,
+    ],
+    ids=[
+        "with a code",
+        "without a name",
+        "slotted",
+        "partial",
+        "static method",
+        "class method",
+        "partial method",
+        "cache",
+        "built-in function",
+        "number",
+        "nothing",
+    ],
+)
+def test_whatever_stands_in_our_place_is_told(stand, make) -> None:
+    """status(), apply() and remove() never raise, and say "displaced" of what does not call ours."""
+    manager = Manager(Settings())
+    manager.apply("call_function")
+    ours = stand.graph.GraphLowering.call_function
+    theirs = stand.graph.GraphLowering.call_function = make(ours)
+    status = manager.status()
+    assert status.state == "displaced", status
+    assert "replaced after us by " in status.reason
+    assert manager.apply().state in ("active", "displaced")
+    assert manager.remove().state == "removed"
+    assert vars(stand.graph.GraphLowering)["call_function"] is theirs
+
+
+def test_a_bare_function_that_somebody_put_back_is_ours(stand) -> None:
+    """A with-block of others reads a static method of a class and puts back the function in it."""
+    manager = Manager(Settings())
+    before = standing(stand)
+    manager.apply("call_function")
+    issue = stand.exc.OperatorIssue
+    issue.operator_str, read = staticmethod(lambda target, args, kwargs: ""), issue.operator_str
+    assert manager.status().state == "displaced"
+    issue.operator_str = read
+    assert manager.status().state == "active"
+    assert manager.apply().strategy == "call_function"
+    assert issue.operator_str(stand._ops.OpOverload("vllm::op"), (), {}) == "  target: vllm.op.default"
+    again = Manager(Settings())  # another copy of the package
+    assert (again.apply().state, again.apply().strategy) == ("active", "call_function")
+    again.remove()
+    manager.remove()
+    assert same(standing(stand), before)
+
+
+def test_a_hook_that_cannot_be_put_in_leaves_the_old_one(stand) -> None:
+    """Nothing is half applied: what stood before a failure stands after it."""
+    manager = Manager(Settings())
+    manager.apply("call_function")
+    hooked = standing(stand)
+
+    class Unwilling(types.ModuleType):
+        def __setattr__(self, name, value):
+            raise RuntimeError(f"no {name}")
+
+    types.ModuleType.__setattr__(stand.graph, "__class__", Unwilling)
+    status = manager.apply("set_proxy")
+    assert (status.state, status.strategy) == ("active", "call_function")
+    assert same(standing(stand), hooked)
+
+
+def test_an_interrupt_while_hooking_leaves_nothing_behind(stand) -> None:
+    """Ctrl-C ends what is going on, and the next call does all of it."""
+    manager = Manager(Settings())
+    before = standing(stand)
+
+    class Interrupted(type):
+        def __setattr__(cls, name, value):
+            if name == "call_function" and not seen:
+                seen.append(name)
+                raise KeyboardInterrupt
+            super().__setattr__(name, value)
+
+    seen: list[str] = []
+    graph_class = Interrupted("GraphLowering", (), dict(vars(stand.graph.GraphLowering)))
+    stand.graph.GraphLowering = graph_class
+    with pytest.raises(KeyboardInterrupt):
+        manager.apply("call_function")
+    assert seen
+    assert same(standing(stand), before)
+    assert manager.status().state == "active"
+    manager.remove()
+    assert same(standing(stand), before)
+
+
+def test_switched_off_stays_switched_off(stand) -> None:
+    """LOWERING_HOOKS=0 goes above whatever is asked for."""
+    before = standing(stand)
+    manager = Manager(Settings(off="0", bounded_ir=True))
+    statuses = (manager.apply(), manager.bound_ir(True), manager.remove(), manager.apply("set_proxy"))
+    for status in statuses:
+        assert (status.state, status.reason) == ("inactive", "switched off by LOWERING_HOOKS=0")
+        assert status.bounded_ir is False
+    assert same(standing(stand), before)
+
+
+# --- any sequence of what can happen ---------------------------------------------------------------------------
+
+
+def without_ours(standing):
+    """Return what stands in a place, or would if our wrapper or proxy were not around it."""
+    if is_proxy(standing):
+        return standing._inner
+    while peeled(standing) is not standing:
+        standing = peeled(standing)
+    return standing
+
+
+class Anything(RuleBasedStateMachine):
+    """Whatever happens, in whatever order: no exception, a true status, and nothing left after ``remove()``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.context = stand_in()
+        self.context.__enter__()
+        self.managers = [Manager(Settings())]
+        self.with_blocks: list[tuple[object, str, object]] = []
+        # By place, what stands there when we are gone; None where somebody has put back a wrapper of ours.
+        self.expected: dict[tuple[object, str], object] = {}
+        self.load()
+
+    def load(self) -> None:
+        self.stand = load()
+        for owner, name in self.places():
+            self.expected.setdefault((owner, name), without_ours(vars(owner)[name]))
+
+    def places(self):
+        stand = self.stand
+        return [
+            (stand.graph.GraphLowering, "call_function"),
+            (stand.exc.OperatorIssue, "operator_str"),
+            (stand.lowering, "FALLBACK_ALLOW_LIST"),
+            (stand.graph, "FALLBACK_ALLOW_LIST"),
+        ]
+
+    def put(self, owner, name, theirs) -> None:
+        setattr(owner, name, theirs)
+        self.expected[owner, name] = theirs if without_ours(theirs) is theirs else None
+
+    def teardown(self) -> None:
+        try:
+            for manager in reversed(self.managers):
+                manager.bound_ir(False)
+                assert manager.remove().state in ("removed", "inactive")
+            for owner, name in self.places():
+                expected, standing = self.expected[owner, name], vars(owner)[name]
+                assert expected is None or standing is expected, (name, standing, expected)
+            self.behaves_as_without_us()
+        finally:
+            self.context.__exit__(None, None, None)
+
+    @property
+    def manager(self) -> Manager:
+        return self.managers[-1]
+
+    @rule(strategy=st.sampled_from(["auto", "call_function", "set_proxy", "none"]))
+    def apply(self, strategy) -> None:
+        state = self.manager.apply(strategy).state
+        assert state == "inactive" if strategy == "none" else state in STATES - {"removed"}
+
+    @rule()
+    def remove(self) -> None:
+        assert self.manager.remove().state in ("removed", "inactive")
+
+    @rule(name=st.sampled_from(["vllm", "other", "*"]))
+    def allow(self, name) -> None:
+        assert name in self.manager.namespaces.allow([name])
+
+    @rule(name=st.sampled_from(["vllm", "other", "*"]))
+    def disallow(self, name) -> None:
+        assert name not in self.manager.namespaces.disallow([name])
+
+    @rule(enabled=st.booleans())
+    def bounded_ir(self, enabled) -> None:
+        found = self.manager.bound_ir(enabled).bounded_ir
+        assert found in (enabled, "pending") if enabled else found is False
+
+    @rule()
+    def wrap_ours(self) -> None:
+        owner, name = self.places()[0]
+        old = vars(owner)[name]
+
+        def call_function(self, target, args, kwargs):
+            return old(self, target, args, kwargs)
+
+        self.put(owner, name, call_function)
+
+    @rule(index=st.integers(0, 2))
+    def replace(self, index) -> None:
+        theirs = [
+            lambda self, target, args, kwargs: target,
+            staticmethod(lambda target, args, kwargs: "theirs"),
+            {"lib::listed"},
+        ][index]
+        self.put(*self.places()[index], theirs)
+        if index == 2:  # those who replace the allow list do so in both modules
+            self.put(*self.places()[3], theirs)
+
+    @rule(index=st.integers(0, 1))
+    def begin_a_with_block(self, index) -> None:
+        owner, name = self.places()[index]
+        read = getattr(owner, name)  # the function in a static method
+        theirs = [lambda s, t, a, k: read(s, t, a, k), staticmethod(lambda t, a, k: read(t, a, k))][index]
+        self.put(owner, name, theirs)
+        self.with_blocks.append((owner, name, read))
+
+    @precondition(lambda self: self.with_blocks)
+    @rule()
+    def end_a_with_block(self) -> None:
+        self.put(*self.with_blocks.pop())
+
+    @rule(names=st.sampled_from([(GRAPH,), ("torch._inductor.graph", "torch._inductor.exc"), ()]))
+    def purge(self, names) -> None:
+        purge(*names)
+
+    @rule()
+    def import_anew(self) -> None:
+        self.load()
+
+    @precondition(lambda self: sys.modules.get(GRAPH) is not None)
+    @rule()
+    def reload(self) -> None:
+        importlib.reload(sys.modules[GRAPH])
+        self.load()
+
+    @precondition(lambda self: len(self.managers) < 3)
+    @rule()
+    def another_copy(self) -> None:
+        self.managers.append(Manager(Settings()))
+
+    @invariant()
+    def status_is_true(self) -> None:
+        status = self.manager.status()
+        assert status == self.manager.status()
+        assert status.state in STATES
+        assert "None" not in str(status)
+        if sys.modules.get(GRAPH) is None:
+            # Nothing that this manager has hooked is called pending.
+            assert status.state != "pending" or len(self.managers) > 1 or self.text_of("vllm") != "ours"
+            return
+        assert status.state != "pending"
+        if sys.modules[GRAPH] is not self.stand.graph:
+            return
+        if status.state == "active" and status.strategy == "call_function":
+            assert (self.text_of("vllm") == "ours") is self.allowed("vllm")
+        elif status.state == "active":
+            allow_list = self.stand.graph.FALLBACK_ALLOW_LIST
+            assert is_proxy(allow_list)
+            assert ("vllm::op" in allow_list) is self.allowed("vllm")
+        elif len(self.managers) == 1 and status.state in ("removed", "inactive"):
+            self.behaves_as_without_us()
+
+    def allowed(self, namespace) -> bool:
+        return self.manager.namespaces.allows(namespace)
+
+    def text_of(self, namespace) -> str:
+        """Say whose text Inductor gets for an op of a namespace."""
+        op = self.stand._ops.OpOverload(f"{namespace}::op")
+        text = self.stand.exc.OperatorIssue.operator_str(op, (), {})
+        return "ours" if text == f"  target: {op}" else "stock" if text.startswith("stock") else "theirs"
+
+    def behaves_as_without_us(self) -> None:
+        assert self.text_of("vllm") in ("stock", "theirs")
+        for module in (self.stand.lowering, self.stand.graph):
+            assert "vllm::op" not in module.FALLBACK_ALLOW_LIST
+        if not any(manager.status().bounded_ir for manager in self.managers):
+            assert not hasattr(vars(self.stand.ir.IRNode)["__str__"], "__wrapped__")
+
+
+TestAnything = Anything.TestCase
+TestAnything.settings = hypothesis_settings(max_examples=100, stateful_step_count=30, deadline=None)
