@@ -10,16 +10,16 @@ import logging
 import os
 from contextlib import AbstractContextManager
 
-try:
-    from .layer import Layer, State, Status
-except ModuleNotFoundError as error:
-    if error.name != "lowering_hooks.compat":
-        raise
-    raise ImportError(
-        "lowering_hooks was found as a folder of a checkout, where compat/ lies beside it: "
-        "run `pip install -e .` in the checkout, or start Python in another folder"
-    ) from error
+# In a checkout, compat/ stands beside this folder; an install puts it inside.  Where it is only beside, the
+# package looks for its modules there as well: so Python started in a checkout works without any install, and
+# beside an ordinary one.  In a zip neither is a file, and nothing is added.
+if not os.path.isfile(os.path.join(__path__[0], "compat", "__init__.py")):
+    _checkout = os.path.dirname(os.path.realpath(__path__[0]))
+    if os.path.isfile(os.path.join(_checkout, "compat", "__init__.py")):
+        __path__.append(_checkout)
+
 from .compat import Strategy
+from .layer import Layer, State, Status
 from .records import OpReport, Report
 from .settings import read
 

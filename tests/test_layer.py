@@ -675,26 +675,3 @@ def test_for_a_minute_eight_threads_compile_while_others_allow_apply_remove_and_
         assert (vars(GraphLowering)["call_function"], vars(OperatorIssue)["operator_str"]) == stock
         """,
     )
-
-
-def test_a_folder_of_a_checkout_without_compat_says_what_to_do(run, tmp_path) -> None:
-    import shutil
-
-    import lowering_hooks
-
-    package = __import__("pathlib").Path(lowering_hooks.__file__).parent
-    shutil.copytree(
-        package, tmp_path / "lowering_hooks", ignore=shutil.ignore_patterns("compat", "__pycache__")
-    )
-    done = run(
-        f"""
-        import sys
-        sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
-        sys.path.insert(0, {str(tmp_path)!r})
-        import lowering_hooks
-        """,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "ImportError" in done.stderr
-    assert "pip install -e ." in done.stderr
