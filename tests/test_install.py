@@ -155,6 +155,8 @@ def test_an_install_that_lost_its_compat(find, tmp_path) -> None:
     shutil.rmtree(layout.folder / "lowering_hooks" / "compat")
     code = """
 import contextlib, io, json, sys
+# Where these tests run on an editable install, its finder would still find compat.
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
 import _lowering_hooks_autoload
 with contextlib.redirect_stderr(io.StringIO()) as printed:
     _lowering_hooks_autoload.torch_backend()
@@ -184,7 +186,9 @@ def test_an_install_does_not_need_its_checkout() -> None:
     files = [Path(str(found.locate_file(file))) for file in found.files or ()]
     installed_files = [file for file in files if ".dist-info" not in str(file) and file.exists()]
     assert {"__init__.py", ENTRY_POINTS} <= {file.name for file in installed_files}
-    named = [file for file in installed_files if str(CHECKOUT).encode() in file.read_bytes()]
+    # The environment itself may lie in the checkout, as nox's do: console scripts and bytecode name it.
+    contents = {file: file.read_bytes().replace(sys.prefix.encode(), b"") for file in installed_files}
+    named = [file for file, content in contents.items() if str(CHECKOUT).encode() in content]
     assert not named
 
 
