@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import nox
@@ -16,12 +17,13 @@ from packaging.version import Version
 
 from compat import RELEASES, Release, release_of
 
-nox.needs_version = ">=2024.10.9"
+nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["tests", "lint"]
 nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 # Where the tests leave what docs/compatibility.md shows.
 MEASURED = ROOT / "build" / "measured"
 
@@ -35,6 +37,14 @@ ERAS = ("2.0", "2.4", "2.5", "2.9", "2.12", RELEASES[0].series)
 # Where the environment forbids bytecode files, each fresh process would compile Inductor's source anew, which
 # takes longer than what it is there for.
 WITH_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
+
+# The tests that need no PyTorch: where the package is found, when it is applied, what its locks do.
+WITHOUT_TORCH = (
+    "tests/test_loading.py",
+    "tests/test_manager.py",
+    "tests/test_locks.py",
+    "tests/test_install.py",
+)
 
 # Releases other than those of the table, which only the contract is checked on.
 PATCH_RELEASES = ("2.0.0", "2.4.0", "2.5.0", "2.7.0", "2.9.0", "2.12.0", "2.14.0")
@@ -51,17 +61,30 @@ def matrix() -> list[object]:
     return found
 
 
-def install_torch(
-    session: nox.Session, requirement: str, *others: str, checkout: str = ".", extras: str = "demo"
-) -> None:
-    """Install the checkout with PyTorch as ``requirement`` has it, and what a compile on CPU wants."""
+def tools(*groups: str) -> tuple[str, ...]:
+    """Return the development tools of these ``[dependency-groups]`` of pyproject.toml."""
+    return nox.project.dependency_groups(PYPROJECT, *groups)
+
+
+def forget_builds() -> None:
+    """Delete what earlier builds left: setuptools puts all of it deleted modules too, in the next wheel."""
+    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)
+
+
+def install_checkout(session: nox.Session, *arguments: str) -> None:
+    """Install the checkout that one of ``arguments`` names, as users do, from its files as they are now."""
+    forget_builds()
+    # An older uv (seen: 0.4) installs the wheel again that it once built, until pyproject.toml changes.
+    session.install("--reinstall-package", "lowering-hooks", *arguments)
+
+
+def install_torch(session: nox.Session, requirement: str, *others: str) -> None:
+    """Install the checkout, PyTorch as ``requirement`` has it, and what a compile and the tests want."""
     release = requirement.removeprefix("torch==")
     if release != requirement and Version(release) < Version("2.3"):
         # They were built against NumPy 1, and their cpp_extension imports pkg_resources.
         others += ("numpy<2", "setuptools<70")
-    session.install(
-        *INDEX, requirement, "-e", f"{checkout}[{extras}]", "pytest", "pytest-xdist", "hypothesis", *others
-    )
+    install_checkout(session, *INDEX, requirement, ".[demo]", *tools("test"), *others)
 
 
 def install_newest_eager(session: nox.Session) -> None:
@@ -123,9 +146,7 @@ def nightly(session: nox.Session) -> None:
     row = release_of(version) or row_for(version)
     session.log(f"PyTorch {version}, as if the table had {row}")
     checkout = checkout_with(session, row)
-    session.run(
-        "python", "-m", "pip", "install", "-e", f"{checkout}[demo]", "pytest", "pytest-xdist", "hypothesis"
-    )
+    session.run("python", "-m", "pip", "install", f"{checkout}[demo]", *tools("test"))
     session.chdir(checkout)
     run_tests(session, *session.posargs)
 
@@ -142,7 +163,7 @@ def new_release(session: nox.Session) -> None:
         return
     row = row_for(version)
     checkout = checkout_with(session, row)
-    session.install("--no-deps", "-e", str(checkout))
+    install_checkout(session, "--no-deps", str(checkout))
     session.chdir(checkout)
     try:
         run_tests(session, *session.posargs)
@@ -230,7 +251,7 @@ def bench_series() -> list[object]:
 def bench(session: nox.Session, torch: str) -> None:
     """Write benchmarks/results and docs/performance.md; with -- --quick, the like of it into build/bench."""
     release = next(row.verified_with for row in RELEASES if row.series == torch)
-    install_torch(session, f"torch=={release}", extras="demo,bench")
+    install_torch(session, f"torch=={release}", *tools("bench"))
     results, docs = ROOT / "benchmarks" / "results", ROOT / "docs"
     if "--quick" in session.posargs:
         results = docs = ROOT / "build" / "bench"
@@ -259,8 +280,9 @@ def install_vllm(session: nox.Session, engine: str) -> None:
     """Install a vLLM with the PyTorch that it is run on, and the checkout with its entry points."""
     downstream = ROOT / "downstream" / "vllm"
     overrides = ["--overrides", str(downstream / f"overrides-{engine}.txt")]
-    session.install(*INDEX, *overrides, VLLM_ENGINES[engine], "packaging", "wrapt", "setuptools")
-    session.install("--no-deps", "-e", ".", str(downstream / "plugin"))
+    session.install(*INDEX, *overrides, VLLM_ENGINES[engine], "packaging", "setuptools")
+    session.install("-e", str(downstream / "plugin"))
+    install_checkout(session, "--no-deps", ".")
 
 
 @nox.session(name="downstream-vllm", python="3.11")
@@ -285,12 +307,19 @@ def bench_vllm(session: nox.Session) -> None:
         delete_environment(session)
 
 
+@nox.session(python=["3.10", "3.11", "3.12", "3.13"])
+def imports(session: nox.Session) -> None:
+    """Run the tests that need no PyTorch, on every Python, in an environment that has none."""
+    session.install("packaging", *tools("test"))
+    install_checkout(session, "--no-deps", ".")
+    run_tests(session, *(session.posargs or WITHOUT_TORCH))
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Run ruff, and mypy on the installed package, where compat is in its place."""
-    # A new ruff may format otherwise.
-    session.install("ruff==0.17.*", "mypy==2.*", "packaging", "wrapt")
-    session.install("--no-deps", ".")
+    session.install("packaging", *tools("lint"))
+    install_checkout(session, "--no-deps", ".")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("python", "docs/make_compatibility.py", "--check")
@@ -303,13 +332,22 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build the wheel, look into it, and run it in an environment that has nothing else."""
-    session.install("build", "packaging", "wrapt")
+    """Build the wheel, look into it, and run it and type-check a script that uses it, without PyTorch."""
+    session.install("packaging", *tools("wheel"))
+    forget_builds()
     dist = Path(session.create_tmp()).resolve()
+    shutil.rmtree(dist)
     session.run("python", "-m", "build", "--wheel", "--outdir", str(dist), silent=True)
     (built,) = dist.glob("*.whl")
     session.run("python", "tests/check_wheel.py", str(built))
-    session.install("--no-deps", "--force-reinstall", str(built))
-    session.chdir(dist)
-    session.run("lowering-hooks", "status")
-    session.run("python", "-m", "lowering_hooks", "status", "--json")
+    install_checkout(session, "--no-deps", str(built))
+    # Outside the checkout, whose modules and settings none of these may find.
+    with tempfile.TemporaryDirectory(prefix="lowering-hooks-") as folder, session.chdir(folder):
+        script = shutil.copy(ROOT / "tests" / "typed_script.py", folder)
+        strict = {"typeCheckingMode": "strict", "reportUnnecessaryTypeIgnoreComment": "error"}
+        Path("pyrightconfig.json").write_text(json.dumps(strict))
+        session.run("lowering-hooks", "status")
+        session.run("python", "-m", "lowering_hooks", "status", "--json")
+        session.run("python", script)
+        session.run("mypy", "--strict", "--disallow-any-expr", script)
+        session.run("pyright", script)

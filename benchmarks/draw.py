@@ -266,7 +266,6 @@ def texts(measured: dict[str, Results]) -> str:
 def imports(measured: dict[str, Results]) -> str:
     kinds = {
         "alone_seconds": "`import lowering_hooks`, without PyTorch",
-        "wrapt_seconds": "`import wrapt`, likewise",
         "torch_seconds": "`import torch`, looking for no entry points",
         "torch_switched_off_seconds": "`import torch` with `LOWERING_HOOKS=0`",
         "torch_applied_seconds": "`import torch` with lowering-hooks",
@@ -411,7 +410,7 @@ SECTIONS = (
         "import_cost",
         "Import",
         "Timed inside fresh processes with everything in the page cache. Medians, with quartiles. Each process was "
-        "seen not to have imported Inductor, but for the set proxy's; the first two without PyTorch, too.",
+        "seen not to have imported Inductor, but for the set proxy's; the first without PyTorch, too.",
         imports,
     ),
 )  # fmt: skip

@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from results import main, spread, tell
@@ -43,8 +44,6 @@ class Imported(NamedTuple):
 
 
 ALONE = PROGRAM.format(before="", timed="import lowering_hooks")
-# The largest of what it imports.
-WRAPT = PROGRAM.format(before="", timed="import wrapt")
 TORCH = PROGRAM.format(before="", timed="import torch")
 ENTRY_POINT = PROGRAM.format(
     before="import torch",
@@ -57,7 +56,6 @@ OFF, LOADED = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}, {"TORCH_DEVICE_BACKEND_AUT
 # What is timed, with what in the environment, and what the process must have imported then, and no more.
 KINDS = {
     "alone": (ALONE, OFF, Imported(ours=True)),
-    "wrapt": (WRAPT, OFF, Imported()),
     "torch": (TORCH, OFF, Imported(torch=True)),
     "torch_switched_off": (TORCH, LOADED | {"LOWERING_HOOKS": "0"}, Imported(torch=True)),
     "torch_applied": (TORCH, LOADED, Imported(torch=True, ours=True)),
@@ -91,7 +89,15 @@ def timed(program: str, variables: dict[str, str], expected: Imported) -> float:
         name: value for name, value in os.environ.items() if not name.startswith(("LOWERING_HOOKS", "TORCH"))
     }
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, env=kept | variables, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        command,
+        # Not the checkout's own folder: Python would import the package there, and not the installed one.
+        cwd=Path(__file__).parent,
+        env=kept | variables,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     seconds, imported = json.loads(done.stdout)
     assert Imported(**imported) == expected, imported
     return float(seconds)

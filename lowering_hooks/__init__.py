@@ -10,6 +10,14 @@ import logging
 import os
 from contextlib import AbstractContextManager
 
+# In a checkout, compat/ stands beside this folder; an install puts it inside.  Where it is only beside, the
+# package looks for its modules there as well: so Python started in a checkout works without any install, and
+# beside an ordinary one.  In a zip neither is a file, and nothing is added.
+if not os.path.isfile(os.path.join(__path__[0], "compat", "__init__.py")):
+    _checkout = os.path.dirname(os.path.realpath(__path__[0]))
+    if os.path.isfile(os.path.join(_checkout, "compat", "__init__.py")):
+        __path__.append(_checkout)
+
 from .compat import Strategy
 from .manager import Manager
 from .records import OpReport, Report

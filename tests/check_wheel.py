@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 def main(wheel: str) -> None:
     found = set(zipfile.ZipFile(wheel).namelist())
-    expected = {f"lowering_hooks/{path.name}" for path in (ROOT / "lowering_hooks").glob("*.py")}
+    expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lowering_hooks").rglob("*.py")}
     expected |= {f"lowering_hooks/compat/{path.name}" for path in (ROOT / "compat").glob("*.py")}
     expected |= {"lowering_hooks/py.typed", "_lowering_hooks_autoload.py"}
     metadata = {name for name in found if name.split("/")[0].endswith(".dist-info")}
@@ -21,7 +21,7 @@ def main(wheel: str) -> None:
     text = zipfile.ZipFile(wheel).read(next(n for n in metadata if n.endswith("/METADATA"))).decode()
     needs = {line.split(":")[1].strip() for line in text.splitlines() if line.startswith("Requires-Dist:")}
     needs = {need for need in needs if "extra" not in need}
-    if needs != {"torch>=2.0", "packaging", "wrapt"}:
+    if needs != {"torch>=2.0", "packaging"}:
         sys.exit(f"{wheel}: requires {sorted(needs)}")
     print(f"{Path(wheel).name}: {len(expected)} files and the metadata, nothing else")
 

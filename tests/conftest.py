@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from machine import cpu
 
 import lowering_hooks
@@ -154,6 +153,11 @@ def record() -> Callable[[str, dict[str, Any]], None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Write down how the suite as a whole came out; called in the one process that has all results."""
+    if not os.environ.get("MEASURED"):
+        return
+    # Here, since the tests of nox's session ``imports`` run without PyTorch.
+    import torch
+
     stats = terminalreporter.stats
     write_down(
         "suite",
