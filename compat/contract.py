@@ -22,8 +22,8 @@ def call_function_problems(
 
     Seen in 2.0.0 to 2.15.0: ``torch._inductor.graph.GraphLowering.call_function(self, target, args,
     kwargs)`` describes the op by ``OperatorIssue.operator_str(target, args, kwargs)``, a static method in
-    ``torch._inductor.exc`` that the three error classes of a lowering inherit.  No more is asked for than PyTorch
-    relies on: that both can be called with as many arguments by position, whatever their names.
+    ``torch._inductor.exc`` that the three error classes of a lowering inherit.  No more is asked for than
+    PyTorch relies on: that both can be called with as many arguments by position, whatever their names.
 
     Args:
         graph: ``torch._inductor.graph``.
@@ -45,11 +45,11 @@ def set_proxy_problems(graph: types.ModuleType, lowering: types.ModuleType) -> t
 def lowering_class_of(graph: types.ModuleType) -> Any:
     """Return the class of ``graph`` that lowers a graph; None where there is none.
 
-    That is ``GraphLowering``, or the class that ``graph`` itself defined where somebody has put a class derived
-    from it in its place: modules that imported it before go on with the original.
+    That is ``GraphLowering``, or the class that ``graph`` itself defined where somebody has put a class
+    derived from it in its place: modules that imported it before go on with the original.
     """
     try:
-        found = vars(graph).get("GraphLowering")
+        found: Any = vars(graph).get("GraphLowering")
         own = (kind for kind in type.mro(found) if kind.__module__ == getattr(graph, "__name__", None))
         return next(own, found)
     except Exception:  # the module, the class and its bases may be anybody's objects
@@ -69,8 +69,8 @@ def wrapped_functions(function: Any) -> Iterator[Callable[..., Any]]:
 
     Visibly: through ``__wrapped__`` of a function, or ``functools.partial``, or as a function with
     "call_function" in its name in a closure cell, a default or a module global.  That covers a decorator, and
-    the usual ``_old = GraphLowering.call_function`` of those who assign the method.  What an object that is no
-    function does with its ``__wrapped__`` cannot be seen.
+    the usual ``_old = GraphLowering.call_function`` of those who assign the method.  What an object that is
+    no function does with its ``__wrapped__`` cannot be seen.
     """
     pending: list[Any] = [function]
     seen: set[int] = set()
@@ -89,8 +89,9 @@ def wrapped_functions(function: Any) -> Iterator[Callable[..., Any]]:
 
 
 def _directly_wrapped(function: Any) -> list[Any]:
+    is_function = isinstance(function, types.FunctionType)  # a proxy of wrapt says so of itself
     try:
-        if isinstance(function, types.FunctionType):  # a proxy of wrapt says so of itself
+        if is_function:
             return [function.__wrapped__]
         if type(function) is functools.partial:
             return [function.func]
@@ -149,7 +150,7 @@ def _call_function_problems(
 
 
 def _reaches_operator_str(function: Any, graph: types.ModuleType) -> bool:
-    """Whether ``function`` asks for the text somewhere, or is somebody's own, whose text is their business."""
+    """Whether ``function`` asks for the text somewhere, or is no function of Inductor's own."""
     codes = [getattr(found, "__code__", None) for found in wrapped_functions(function)]
     seen = [code for code in codes if isinstance(code, types.CodeType)]
     is_inductors_own = getattr(function, "__globals__", None) is vars(graph)

@@ -101,7 +101,10 @@ def allowing(*namespaces: str) -> AbstractContextManager[frozenset[str]]:
 
 
 def status() -> Status:
-    """Return what lowering-hooks did in this process, and why.  ``print(lowering_hooks.status())`` reads well."""
+    """Return what lowering-hooks did in this process, and why.
+
+    ``print(lowering_hooks.status())`` reads well.  It never raises.
+    """
     return _manager.status()
 
 

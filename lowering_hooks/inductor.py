@@ -59,8 +59,8 @@ def attribute(module: Any, name: str) -> Any:
 def lowering_in_progress() -> Any:
     """Return the ``GraphLowering`` that lowers a graph in this thread, innermost; None where it is not known.
 
-    ``torch._inductor.virtualized.V.graph``, seen in 2.0.0 to 2.15.0; outside of a compile it is a ``NullHandler``,
-    which has none of its attributes.
+    ``torch._inductor.virtualized.V.graph``, seen in 2.0.0 to 2.15.0; outside of a compile it is a
+    ``NullHandler``, which has none of its attributes.
     """
     try:
         return sys.modules["torch._inductor.virtualized"].V.graph

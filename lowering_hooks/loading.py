@@ -1,11 +1,11 @@
 """Tells when a module has been executed, without being in the way of any import.
 
-Python calls the finders of ``sys.meta_path`` under its global import lock.  Whatever a finder does there beyond
-looking, such as an import, may wait for a module's lock whose holder waits for the global one, and Python
-detects such circles only among the locks of modules.  So :class:`LoadingFinder` imports nothing, takes no lock
-and logs nothing.  It asks the finders behind it, as Python would have done, and puts an ``exec_module`` on the
-loader that they name.  That calls the loader's own and reports afterwards, where Python holds the lock of this
-one module and no other.
+Python calls the finders of ``sys.meta_path`` under its global import lock.  Whatever a finder does there
+beyond looking, such as an import, may wait for a module's lock whose holder waits for the global one, and
+Python detects such circles only among the locks of modules.  So :class:`LoadingFinder` imports nothing, takes
+no lock and logs nothing.  It asks the finders behind it, as Python would have done, and puts an
+``exec_module`` on the loader that they name.  That calls the loader's own and reports afterwards, where
+Python holds the lock of this one module and no other.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def half_imported(module: Any) -> bool:
     """Whether an import is still executing ``module``, in this thread or another.
 
-    ``ModuleSpec._initializing`` is a detail of CPython, seen in 3.10 to 3.13; without it every module counts as
-    complete.
+    ``ModuleSpec._initializing`` is a detail of CPython, seen in 3.10 to 3.13; without it every module counts
+    as complete.
     """
     try:
         return bool(module.__spec__._initializing)
@@ -35,11 +35,12 @@ def half_imported(module: Any) -> bool:
 
 
 class LoadingFinder:
-    """Calls ``report`` each time that the module ``name`` has been executed: imported, reloaded, or imported anew.
+    """Calls ``report`` each time that the module ``name`` was executed: imported, reloaded, imported anew.
 
     It finds nothing on its own.  Where it was not asked for ``name`` (somebody's finder stands in front and
     answers alone, the import began before this finder was there, or the loader takes no ``exec_module``), it
-    watches the modules that are imported next, and reports after the first of them that finds ``name`` complete.
+    watches the modules that are imported next, and reports after the first of them that finds ``name``
+    complete.
 
     Args:
         name: The full name of the module, such as ``"torch._inductor.graph"``.
@@ -123,8 +124,8 @@ class LoadingFinder:
 class _ExecModule:
     """Stands on a loader as ``exec_module``, for the module ``name``, and is gone once that is executed.
 
-    It stands on the object and not on its class, so ``type(loader)`` and everything else of it stays as it was.
-    A loader may serve other modules meanwhile, as the one of a zip file does; it executes them as ever.
+    It stands on the object and not on its class, so ``type(loader)`` and everything else of it stays as it
+    was. A loader may serve other modules meanwhile, as the one of a zip file does; it executes them as ever.
     """
 
     __slots__ = ("_execute", "_finder", "_name", "replacement")

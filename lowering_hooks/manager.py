@@ -1,8 +1,8 @@
 """Decides what is put into Inductor, and when.
 
 What is asked for and what stands are two values, and :meth:`Manager._settle` moves the second towards the
-first.  Whoever asks (``apply()``, ``remove()``, ``bounded_ir()``) only leaves a new request and settles; so does
-the end of Inductor's import.
+first.  Whoever asks (``apply()``, ``remove()``, ``bounded_ir()``) only leaves a new request and settles; so
+does the end of Inductor's import.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Message = tuple[int, str]
 
 
 class _Asked(NamedTuple):
-    """What somebody asked for last.  Every call makes a new one, so that one that was settled is told by identity.
+    """What somebody asked for last.  Every call makes a new one, and identity tells whether it was settled.
 
     Attributes:
         strategy: What is to be hooked; None where nothing is.
@@ -54,9 +54,9 @@ class _AskedIR(NamedTuple):
 class Manager:
     """One per process and copy of the package.
 
-    The lock serves other threads only.  Its own thread may come back while it is held, from a signal handler or
-    a finalizer: then it leaves its request, and the call that it interrupted settles that as well.  Nothing is
-    imported and nothing is logged while the lock is held.
+    The lock serves other threads only.  Its own thread may come back while it is held, from a signal handler
+    or a finalizer: then it leaves its request, and the call that it interrupted settles that as well.
+    Nothing is imported and nothing is logged while the lock is held.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -70,7 +70,9 @@ class Manager:
         self._settled: tuple[_Asked, Inductor | None] = self._asked, None
         self._standing: Idle | Hooked = self._asked.otherwise
 
-        self._bounds_ir = settings.bounded_ir  # as `bounded_ir()` was called last, whatever `remove()` did since
+        self._bounds_ir = (
+            settings.bounded_ir
+        )  # as `bounded_ir()` was called last, whatever `remove()` did since
         self._asked_ir = _AskedIR(False)
         self._settled_ir: tuple[_AskedIR, Inductor | None] = self._asked_ir, None
         self._bounded_ir: list[BoundedIR] = []  # one for each Inductor that was loaded
@@ -87,7 +89,8 @@ class Manager:
         self._settling = False
         self.records.forked()
 
-    # --- what can be asked for ---------------------------------------------------------------------------------
+    # --- what can be asked for
+    # ---------------------------------------------------------------------------------
 
     def apply(self, strategy: Any = "auto") -> Status:
         self.ask_for(strategy)
@@ -128,7 +131,8 @@ class Manager:
             self._finder.install()
         self._settle()
 
-    # --- what stands -------------------------------------------------------------------------------------------
+    # --- what stands
+    # -------------------------------------------------------------------------------------------
 
     def status(self) -> Status:
         self._settle()
@@ -178,7 +182,8 @@ class Manager:
         hooks = sys.modules.get(f"{__package__}.hooks")  # loaded once there has been something to hook
         return hooks.vllm_conflict(inductor) if inductor is not None and hooks is not None else ()
 
-    # --- from what is asked for to what stands -----------------------------------------------------------------
+    # --- from what is asked for to what stands
+    # -----------------------------------------------------------------
 
     def _settle(self) -> None:
         """Move what stands towards what is asked for, as far as the loaded Inductor allows.
@@ -316,7 +321,8 @@ class Manager:
 
         standing = self._standing
         before = (*standing.earlier, standing.hook) if isinstance(standing, Hooked) else ()
-        # An Inductor that was imported anew does not end the one before: modules that imported that still use it.
+        # An Inductor that was imported anew does not end the one before: modules that imported that still use
+        # it.
         settled_for = self._settled[1]
         is_another = settled_for is not None and not inductor.is_same_as(settled_for)
         earlier = before if is_another and all(hook.strategy == strategy for hook in before) else ()
@@ -387,7 +393,7 @@ class _BrokenContractError(Exception):
 def _differs(
     asked: object, needs_inductor: bool, settled: tuple[object, Inductor | None], inductor: Inductor | None
 ) -> bool:
-    """Whether something was asked for since ``settled``, or Inductor was loaded since, and it can be done now."""
+    """Whether there is something to do since ``settled``: another request, or another Inductor."""
     settled_request, settled_for = settled
     if not needs_inductor:
         return settled_request is not asked

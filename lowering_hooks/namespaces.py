@@ -111,9 +111,9 @@ _block: ContextVar[frozenset[str]] = ContextVar("lowering_hooks_allowing", defau
 class Namespaces:
     """The allowed namespaces.
 
-    Each change, and each look, is one call of a built-in set of strings, which runs no Python code.  So no lock
-    is needed, and whoever comes in between (a signal handler, a finalizer, another thread, a forked process)
-    finds the set as it was before or after.
+    Each change, and each look, is one call of a built-in set of strings, which runs no Python code.  So no
+    lock is needed, and whoever comes in between (a signal handler, a finalizer, another thread, a forked
+    process) finds the set as it was before or after.
     """
 
     __slots__ = ("_allowed",)

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 from .ir_graph import ENDLESS
 from .site import NOWHERE, Site
 
-# This many entries are added up to one for each op, so that a process which describes an op over and over does
-# not grow.
+# This many entries are added up to one for each op, so that a process which describes an op over and over
+# does not grow.
 _MAX_EVENTS: Final = 10_000
 _YES: Final = {True: "yes", False: "no"}
 
@@ -96,9 +96,9 @@ def in_words(characters: int) -> str:
 class Records:
     """Collects, from any thread, what :class:`Report` shows.
 
-    What happens is appended to a list, and added up when somebody asks.  Appending, copying and replacing a part
-    of a list are each one step of the interpreter, so nobody waits for a lock here: not a signal handler or a
-    finalizer that asks for the report while its own thread appends, nor a forked process.
+    What happens is appended to a list, and added up when somebody asks.  Appending, copying and replacing a
+    part of a list are each one step of the interpreter, so nobody waits for a lock here: not a signal handler
+    or a finalizer that asks for the report while its own thread appends, nor a forked process.
     """
 
     def __init__(self) -> None:

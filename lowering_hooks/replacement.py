@@ -10,8 +10,8 @@ _MISSING: Final = object()
 class Replacement:
     """One attribute of an object, a class or a module that we replace.
 
-    What was there is put back only where ours still stands.  Where somebody has put something over ours, theirs
-    may call ours, and taking it away would cut them off.
+    What was there is put back only where ours still stands.  Where somebody has put something over ours,
+    theirs may call ours, and taking it away would cut them off.
 
     Args:
         owner: The object whose attribute it is.
@@ -32,7 +32,7 @@ class Replacement:
         setattr(self.owner, self.name, self.new)
 
     def standing(self) -> Any:
-        """Return what stands there now, as the owner stores it; None where nothing does or it cannot be read."""
+        """Return what stands there now, as the owner stores it; None where that cannot be read."""
         try:
             return vars(self.owner).get(self.name)
         except Exception:  # the owner may be anybody's object by now
@@ -44,9 +44,7 @@ class Replacement:
         ``with``-blocks of others read a static method of a class, and put back the function that they got.
         """
         standing = self.standing()
-        return standing is self.new or (
-            isinstance(self.new, staticmethod) and standing is self.new.__func__
-        )
+        return standing is self.new or (isinstance(self.new, staticmethod) and standing is self.new.__func__)
 
     def put_back(self) -> None:
         """Put back what was there, unless somebody has put something over ours."""

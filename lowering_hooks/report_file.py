@@ -1,4 +1,4 @@
-"""The file that ``LOWERING_HOOKS_REPORT`` asks for: what lowering-hooks did in a process, written when it ends."""
+"""The file that ``LOWERING_HOOKS_REPORT`` asks for: a process's report, written when the process ends."""
 
 from __future__ import annotations
 

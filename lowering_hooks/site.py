@@ -45,7 +45,8 @@ def site_of(lowering: Any, target: Any) -> Site:
 def node_in_progress(lowering: Any) -> Any:
     """Return the FX node that ``lowering`` lowers now; None where it is not known.  Never raises."""
     try:
-        return getattr(lowering, "current_node", None) or _last_origin(lowering)  # PyTorch 2.0: no current_node
+        # PyTorch 2.1-2.15: current_node; if missing, as in 2.0: the origins of what is made now.
+        return getattr(lowering, "current_node", None) or _last_origin(lowering)
     except Exception:
         return None
 

@@ -1,4 +1,7 @@
-"""Which PyTorch is there, loaded or only installed.  Each function may import modules, so none is called under a lock."""
+"""Which PyTorch is there, loaded or only installed.
+
+Each function may import modules, so none of them is called under a lock.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,8 @@ def torch_version() -> str | None:
 def installed_version(distribution: str) -> str | None:
     """Return the version of an installed package; None where there is none, or its metadata is broken."""
     try:
-        # Imported here for the time it takes: a source tree of PyTorch, and lowering-hooks itself, do without.
+        # Imported here for the time it takes: a source tree of PyTorch, and lowering-hooks itself, do
+        # without.
         import importlib.metadata
 
         return importlib.metadata.version(distribution)

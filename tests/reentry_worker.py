@@ -127,7 +127,9 @@ def main(how: str, seconds: float) -> None:
         stock = vars(modules.graph.GraphLowering)["call_function"], modules.lowering.FALLBACK_ALLOW_LIST
         # The garbage of whoever imported what may hold what calls back.
         gc.collect()
-        steps = {"signal": by_signal, "finalizer": by_finalizer, "logging": by_logging, "repr": by_repr}[how]()
+        steps = {"signal": by_signal, "finalizer": by_finalizer, "logging": by_logging, "repr": by_repr}[
+            how
+        ]()
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             next(steps)

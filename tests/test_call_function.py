@@ -134,7 +134,9 @@ def test_a_nested_op_is_described_by_its_own_namespace(stand) -> None:
 
     outer, inner = stand.overload("other::outer"), stand.overload("lib::inner")
     found.clear()
-    assert stand.texts(outer, lambda: found.extend(stand.texts(inner))) == ["stock text of other.outer.default"]
+    assert stand.texts(outer, lambda: found.extend(stand.texts(inner))) == [
+        "stock text of other.outer.default"
+    ]
     assert found == [OURS.replace("op", "inner")]
 
 

@@ -86,8 +86,8 @@ class CallFunctionHook:
         run = _unbound(original)
         note_fallback, lowerings = self._note_fallback, self._lowerings
 
-        # Hot path: runs once per node of every graph, between steps that push everything out of the processor's
-        # caches, so it reads only local variables and two lengths.
+        # Hot path: runs once per node of every graph, between steps that push everything out of the
+        # processor's caches, so it reads only local variables and two lengths.
         def call_function(self: Any, target: Any, args: Any, kwargs: Any) -> Any:
             known = len(lowerings)
             try:

@@ -24,6 +24,6 @@ def peeled(standing: Any) -> Any:
     A static method may have come back as the function in it.
     """
     function = getattr(standing, "__func__", standing)
-    mark = getattr(function, _MARK, None)
+    mark: Any = getattr(function, _MARK, None)
     is_ours = isinstance(mark, tuple) and len(mark) == 2 and mark[0] is function
     return mark[1] if is_ours else standing

@@ -1,7 +1,8 @@
 """Replaces ``OperatorIssue.operator_str``: a bounded text for the ops of allowed namespaces.
 
-Inductor's own text of an op prints the arguments with everything behind them.  ``GraphLowering.call_function``
-asks for it to log a fallback, the errors of a lowering for their message, and whoever else likes to.
+Inductor's own text of an op prints the arguments with everything behind them.
+``GraphLowering.call_function`` asks for it to log a fallback, the errors of a lowering for their message, and
+whoever else likes to.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ def _is_one_of(code: CodeType, codes: Sequence[CodeType]) -> bool:
 
 
 def _codes_of_call_function(inductor: Inductor) -> tuple[CodeType, ...]:
-    """Return the code of Inductor's own ``call_function``, whatever wraps it; nothing where it is not seen."""
+    """Return the code of Inductor's own ``call_function``, whatever wraps it; none where it is not seen."""
     standing = vars(inductor.lowering_class).get("call_function")
     return tuple(
         function.__code__

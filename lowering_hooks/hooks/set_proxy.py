@@ -282,9 +282,9 @@ def _overloads(name: str) -> list[Any]:
 def _overloads_in_turn(lowering: Any, name: str) -> list[Any]:
     """Return those of the overloads that ``name`` stands for that Inductor is about to make a fallback for.
 
-    ``call_function`` asks the allow list by a name without the overload.  The overload is the target of the node
-    that is being lowered; the others' constraints are their owner's business until it is their turn.  Where no
-    such node is known, every overload may be meant whose owner has registered no constraint.
+    ``call_function`` asks the allow list by a name without the overload.  The overload is the target of the
+    node that is being lowered; the others' constraints are their owner's business until it is their turn.
+    Where no such node is known, every overload may be meant whose owner has registered no constraint.
     """
     overloads = _overloads(name)
     target = getattr(node_in_progress(lowering_in_progress()), "target", None)
