@@ -21,6 +21,7 @@ from .records import Records
 from .settings import Request, Settings, requested
 from .status import BoundedIRState, Hooked, Idle, State, Status
 from .versions import installed_version, torch_is_there, torch_version
+from .vllm import vllm_conflict
 
 if TYPE_CHECKING:
     from .hooks import BoundedIR, Hook
@@ -159,15 +160,15 @@ class Manager:
         self, outlook: tuple[State, Strategy, str] | None
     ) -> tuple[State, Strategy, str, tuple[str, ...]]:
         """Tell what stands, else what is asked for, else why nothing is; and what others have done."""
-        standing, is_settled = self._standing, self._settled[0] is self._asked
+        standing, is_settled, inductor = self._standing, self._settled[0] is self._asked, loaded()
+        conflicts = vllm_conflict(inductor) if inductor is not None else ()
         if isinstance(standing, Idle):
-            conflicts = self._conflicts_of_others()
             if outlook is None or is_settled:
                 return standing.state, "none", standing.reason, conflicts
             state, strategy, reason = outlook
             return state, strategy, reason, conflicts
         hook = standing.hook
-        conflicts = self._conflicts_of_others() + hook.conflicts()
+        conflicts += hook.conflicts()
         by = hook.displaced_by()
         if by is not None:
             reason = f"replaced after us by {by}; lowering_hooks.apply() hooks what stands now"
@@ -176,11 +177,6 @@ class Manager:
         if outlook is not None and not is_settled and outlook[1] != hook.strategy:
             reason += f"; {outlook[1]} is asked for: {outlook[2]}"
         return "active", hook.strategy, reason, conflicts
-
-    def _conflicts_of_others(self) -> tuple[str, ...]:
-        inductor = loaded()
-        hooks = sys.modules.get(f"{__package__}.hooks")  # loaded once there has been something to hook
-        return hooks.vllm_conflict(inductor) if inductor is not None and hooks is not None else ()
 
     # --- from what is asked for to what stands
     # -----------------------------------------------------------------

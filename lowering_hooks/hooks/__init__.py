@@ -15,9 +15,9 @@ from ..records import Records
 from ..settings import Detail
 from .call_function import CallFunctionHook
 from .ir_text import BoundedIR
-from .set_proxy import SetProxyHook, vllm_conflict
+from .set_proxy import SetProxyHook
 
-__all__ = ["BoundedIR", "Hook", "make_hook", "problems_of", "vllm_conflict"]
+__all__ = ["BoundedIR", "Hook", "make_hook", "problems_of"]
 
 
 class Hook(Protocol):

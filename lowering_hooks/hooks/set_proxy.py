@@ -17,17 +17,16 @@ from typing import Any, Final
 
 from .. import namespaces
 from ..compat import LayoutConstraint, release_of, set_proxy_problems
-from ..inductor import Inductor, attribute, lowering_in_progress, name_of
+from ..inductor import Inductor, lowering_in_progress, name_of
 from ..namespaces import Namespaces
 from ..records import Records
 from ..replacement import Replacement
 from ..site import node_in_progress
+from ..vllm import is_vllms
 
 log = logging.getLogger("lowering_hooks")
 
 _MARK: Final = "_lowering_hooks_proxy"
-# Set by vLLM on the proxy that it installs on import (vLLM pull request 42129).
-_VLLM_MARK: Final = "_vllm_patched"
 
 
 def _binary(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -88,7 +87,7 @@ class AllowListProxy(MutableSet[Any]):
     def __contains__(self, name: object) -> bool:
         if not isinstance(name, str) or not self._covers(name):
             return name in self._inner
-        if name in self._inner and not _is_vllms(self._inner):
+        if name in self._inner and not is_vllms(self._inner):
             return True  # the set's own entry, which stock gives no constraint
         return self._let_in(name) or name in self._inner
 
@@ -246,25 +245,6 @@ class _WhileLive:
 
     def __contains__(self, namespace: object) -> bool:
         return isinstance(namespace, str) and self._hook.allows(namespace)
-
-
-def _is_vllms(allow_list: Any) -> bool:
-    try:
-        return bool(getattr(allow_list, _VLLM_MARK, False))
-    except Exception:  # it may be anybody's object
-        return False
-
-
-def vllm_conflict(inductor: Inductor) -> tuple[str, ...]:
-    """Describe vLLM's own proxy where it is installed."""
-    modules = (inductor.graph, inductor.lowering)
-    allow_lists = (attribute(module, "FALLBACK_ALLOW_LIST") for module in modules)
-    if not any(_is_vllms(allow_list) for allow_list in allow_lists):
-        return ()
-    return (
-        "vLLM replaced FALLBACK_ALLOW_LIST: the ops it covers (vllm::*, vllm_aiter::*) take the allow-list "
-        "branch, with no log line and no stride guarantee",
-    )
 
 
 def _overloads(name: str) -> list[Any]:
