@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from .ir_graph import ENDLESS
 from .site import NOWHERE, Site
+from .words import counted
 
 _YES: Final = {True: "yes", False: "no"}
 
@@ -87,7 +88,7 @@ def in_words(characters: int) -> str:
         return "-"
     if characters >= ENDLESS:
         return "endless"
-    return f"{characters:,} characters" if characters < 1_000_000 else f"{characters:.1e} characters"
+    return counted(characters, "character") if characters < 1_000_000 else f"{characters:.1e} characters"
 
 
 class Records:

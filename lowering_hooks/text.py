@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from .inductor import is_ir
 from .ir_graph import BOXES, CONTAINERS, MAX_NODES, Graph, builtin_of, reachable, unboxed
 from .site import Site, source_of
+from .words import counted
 
 # Bounds of one text, far above what an op with two dozen arguments needs.  An error message may hold the text
 # twice (LoweringException with a stack trace), so the whole stays below 4 KB.
@@ -90,7 +91,7 @@ def _operator_text(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) 
         room -= len(line) + 1
         if room < 0 or len(lines) == MAX_LINES:
             left = sum(1 for rest in [*entries, entry] if rest.depth == 0)
-            lines.append(f"{_INDENT}... {left} more arguments" if left else f"{_INDENT}...")
+            lines.append(f"{_INDENT}... {counted(left, 'more argument')}" if left else f"{_INDENT}...")
             break
         lines.append(line)
         entries += reversed(parts)
@@ -283,9 +284,8 @@ def _node(node: Any, graph: Graph, names: Mapping[int, str], written: set[int]) 
 
 
 def _extent(graph: Graph) -> str:
-    more = "more than " if graph.cut else ""
-    depth = graph.depth()
-    return f"{more}{len(graph.nodes)} nodes, {depth} kernel{'s' if depth != 1 else ''} deep"
+    nodes, depth = counted(len(graph.nodes), "node"), counted(graph.depth(), "kernel")
+    return f"{nodes}, {depth} deep" if not graph.cut else f"more than {nodes}, at least {depth} deep"
 
 
 def extent_text(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:

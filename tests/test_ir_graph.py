@@ -232,6 +232,14 @@ def test_a_limit_keeps_the_nearest_nodes_and_is_said() -> None:
     assert "from=[...]" in text
 
 
+def test_one_node_and_one_kernel_are_not_plurals() -> None:
+    argument = Node("argument")
+    assert "  behind them 1 node, 0 kernels deep, " in graph_text([argument], {})
+    kernel = Node("kernel", inputs=[argument])
+    assert "  behind them 2 nodes, 1 kernel deep; " in extent_text([kernel], {})
+    assert "  behind them more than 1 node, at least 1 kernel deep, " in graph_text([kernel], {}, limit=1)
+
+
 def test_thousands_of_nodes_in_a_line_do_not_recurse() -> None:
     node = Node("n0")
     for i in range(1, 5000):

@@ -253,7 +253,8 @@ def test_thousands_of_arguments_are_bounded_and_counted() -> None:
     shown = operator_text("op", [1] * 5000, {})
     lines = shown.splitlines()
     assert len(lines) == text.MAX_LINES + 1
-    assert lines[-1] == f"  ... {5000 - text.MAX_LINES + 1} more arguments"
+    assert lines[-1] == f"  ... {5000 - text.MAX_LINES + 1:,} more arguments"
+    assert operator_text("op", [1] * text.MAX_LINES, {}).splitlines()[-1] == "  ... 1 more argument"
     shown = operator_text("op", ["z" * 200] * 5000, {})
     assert len(shown) <= CEILING
 
