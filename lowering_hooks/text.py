@@ -225,6 +225,7 @@ def _fields_of(outer: Any, inner: Any) -> str:
         "dtype": _asked(outer, "get_dtype", "dtype"),
         "size": _sizes(size if size is not None else _asked(outer, "get_size", "size")),
         "stride": _sizes(stride),
+        "offset": _offset(layout),
         # A FlexibleLayout may still be given other strides.
         "layout": "flexible" if type(layout).__name__ == "FlexibleLayout" else None,
         "device": _asked(outer, "get_device", "device"),
@@ -364,6 +365,19 @@ def _number(value: Any) -> str:
     if type(value).__module__ == "sympy.core.numbers" and value.is_Integer:
         return str(value.p)
     return _atom(value)
+
+
+def _offset(layout: Any) -> str | None:
+    """Return where in its buffer a tensor begins; None where that is the buffer's own beginning, or unknown.
+
+    Two views of one buffer may differ in nothing else.  A ``ReinterpretView`` and a buffer keep it in their
+    layout (seen in 2.4.1, 2.12.1 and 2.15.0); a ``SliceView`` that is not realized keeps it in a closure,
+    where it is not to be told from other numbers.  A symbolic one is not compared with 0: that would add a
+    guard.
+    """
+    offset = _field(layout, "offset")
+    shown = None if offset is None else _number(offset)
+    return None if shown == "0" else shown
 
 
 def _expression(expr: Any) -> str:

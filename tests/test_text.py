@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import re
 import sys
+import types
 
 import pytest
 import sympy
@@ -14,7 +16,7 @@ from torch._inductor.virtualized import V
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from lowering_hooks import text
-from lowering_hooks.text import operator_text
+from lowering_hooks.text import graph_text, operator_text
 
 try:
     from torch.fx.experimental.symbolic_shapes import DimDynamic
@@ -68,19 +70,84 @@ def test_views_and_unrealized_computations_are_described() -> None:
     assert "size=[6, 4], stride=[1, 6]" in shown
 
 
-def test_symbolic_sizes_are_written_and_add_no_guard() -> None:
-    def look(late, args, kwargs):
-        guards = V.graph.sizevars.shape_env.guards
-        before = list(guards)
-        shown = operator_text(late, args, kwargs)
-        assert list(guards) == before
-        return shown
+def look_without_a_guard(late, args, kwargs):
+    guards = V.graph.sizevars.shape_env.guards
+    before = list(guards)
+    shown = operator_text(late, args, kwargs)
+    assert list(guards) == before
+    return shown
 
+
+TWO = "(Tensor x, Tensor y) -> Tensor"
+
+
+@pytest.mark.parametrize(
+    "model", [lambda late, x: late(x[0:2], x[2:4]), lambda late, x: late(*(x @ x.t()).split(2))]
+)
+def test_views_that_differ_in_their_offset_alone_are_told_apart(model) -> None:
+    def look(late, args, kwargs):
+        return operator_text(late, args, kwargs), graph_text(args, kwargs)
+
+    shown, graph = arguments_of(model, torch.randn(4, 4), schema=TWO, look=look)
+    _, first, second = shown.splitlines()
+    assert "offset" not in first
+    assert "stride=[4, 1], offset=8, device" in second
+    assert second.replace("offset=8, ", "").partition(": ")[2] == first.partition(": ")[2]
+    assert graph.count("offset=") == graph.count("offset=8, ") == 1
+
+
+def test_a_symbolic_offset_is_written_and_adds_no_guard() -> None:
+    shown = arguments_of(
+        lambda late, x: late(x[0:3], x[x.shape[0] - 3 :]),
+        torch.randn(9, 6),
+        schema=TWO,
+        look=look_without_a_guard,
+        dynamic=True,
+    )
+    _, first, second = shown.splitlines()
+    assert "offset" not in first
+    assert re.search(r"offset=s\d+\*\(s\d+ - 3\)", second)
+
+
+class NoTruth(int):
+    """Stands for a symbolic number: any question about its value would be a guard."""
+
+    def __bool__(self):
+        raise AssertionError("asked for its value")
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__
+    __add__ = __radd__ = __sub__ = __mul__ = __bool__
+    __hash__ = int.__hash__
+
+    def __repr__(self):
+        return "symbolic"
+
+
+@pytest.mark.parametrize(
+    ("offset", "expected"),
+    [
+        (0, None),
+        (sympy.Integer(0), None),
+        (None, None),
+        (3, "offset=3"),
+        (sympy.Integer(3), "offset=3"),
+        (NoTruth(), "offset=symbolic"),
+        (sympy.Symbol("s0"), "offset=s0"),
+    ],
+)
+def test_only_a_number_that_is_0_is_no_offset(offset, expected) -> None:
+    view = object.__new__(torch._inductor.ir.ReinterpretView)
+    view.__dict__["layout"] = types.SimpleNamespace(offset=offset)
+    shown = operator_text("op", [view], {})
+    assert expected in shown if expected else "offset" not in shown
+
+
+def test_symbolic_sizes_are_written_and_add_no_guard() -> None:
     shown = arguments_of(
         lambda late, x: late(x.sin(), x.shape[0] * 2, [x.shape[1], 3]),
         torch.randn(5, 7),
         schema="(Tensor x, SymInt n, SymInt[] m) -> Tensor",
-        look=look,
+        look=look_without_a_guard,
         dynamic=True,
     )
     _, tensor, number, numbers = shown.splitlines()
