@@ -57,6 +57,13 @@ _ATOMS: Final = (
 )
 
 
+# What torch.fx makes of the lists and dicts among a node's arguments, which the model has as plain ones.
+_FX_CONTAINERS: Final = {
+    ("torch.fx.immutable_collections", "immutable_list"): "list",
+    ("torch.fx.immutable_collections", "immutable_dict"): "dict",
+}
+
+
 class _Entry(NamedTuple):
     """A value that is still to be described, under its label."""
 
@@ -107,7 +114,7 @@ def _describe(entry: _Entry) -> tuple[str, list[_Entry]]:
         items, length = _items(value)
         if not any(is_ir(element) or _is_container(element) for _, element in items):
             return _inline(value, items, length), []
-        head = f"{type(value).__name__} of {length}"
+        head = f"{_kind_name(type(value))} of {length}"
         if entry.depth + 1 >= MAX_DEPTH:
             return head, []
         if length > len(items):
@@ -119,6 +126,12 @@ def _describe(entry: _Entry) -> tuple[str, list[_Entry]]:
 
 def _is_container(value: Any) -> bool:
     return issubclass(type(value), CONTAINERS)
+
+
+def _kind_name(kind: type) -> str:
+    """Return the name of a container's class; of FX's own lists and dicts, that of the builtin class."""
+    # Seen in 2.4.1, 2.12.1 and 2.15.0; if they are renamed: they show their own names.
+    return _FX_CONTAINERS.get((kind.__module__, kind.__name__), kind.__name__)
 
 
 def _items(value: Any) -> tuple[list[tuple[str, Any]], int]:
@@ -151,7 +164,7 @@ def _atom(value: Any) -> str:
         if issubclass(kind, (str, bytes, bytearray)):
             return _one_line(repr(value[:MAX_LINE_CHARACTERS]))
         if _is_container(value):
-            return f"{kind.__name__} of {_items(value)[1]}"
+            return f"{_kind_name(kind)} of {_items(value)[1]}"
         if kind is slice:
             return f"slice({_atom(value.start)}, {_atom(value.stop)}, {_atom(value.step)})"
         if module.split(".")[0] == "sympy" or hasattr(kind, "free_symbols"):
@@ -435,7 +448,8 @@ def _safe_str(value: Any) -> str:
 
 def _class_name(value: Any) -> str:
     try:
-        return f"<{type(value).__qualname__}>"
+        kind = type(value)
+        return f"<{_kind_name(kind) if _is_container(value) else kind.__qualname__}>"
     except Exception:  # a metaclass can make even this raise
         return "<object>"
 

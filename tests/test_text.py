@@ -14,6 +14,7 @@ from lowered import arguments_of, chain
 from torch._dynamo.source import ConstantSource
 from torch._inductor.virtualized import V
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.fx.immutable_collections import immutable_dict, immutable_list
 
 from lowering_hooks import text
 from lowering_hooks.text import graph_text, operator_text
@@ -349,6 +350,38 @@ def test_ir_inside_other_objects_is_not_printed() -> None:
     assert "<Record>" in shown
     assert "MultiOutput(dtype=torch.float32" in shown
     assert len(shown) < 1000
+
+
+class MyList(immutable_list):
+    pass
+
+
+class MyDict(immutable_dict):
+    pass
+
+
+def test_the_lists_and_dicts_of_fx_are_written_as_plain_ones() -> None:
+    def look(late, args, kwargs):
+        (tensor,) = args
+        inner = immutable_dict({"k": immutable_list([immutable_list([tensor] * 2)])})
+        return operator_text(
+            "op", [immutable_list([tensor] * 3), inner, MyList([tensor]), MyDict(k=tensor)], {}
+        )
+
+    lines = arguments_of(lambda late, x: late(x), torch.randn(4, 6), look=look).splitlines()
+    heads = [line.strip() for line in lines if " of " in line]
+    assert heads == [
+        "args[0]: list of 3",
+        "args[1]: dict of 1",
+        "['k']: list of 1",
+        "[0]: list of 2",
+        "args[2]: MyList of 1",
+        "args[3]: MyDict of 1",
+    ]
+    inside = [immutable_list([1]), MyList([1]), immutable_dict(k=1)]
+    assert "(list of 1, MyList of 1, dict of 1)" in operator_text("op", [slice(*inside)], {}).replace(
+        "slice", ""
+    )
 
 
 def test_a_generator_is_not_consumed() -> None:
