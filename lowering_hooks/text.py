@@ -326,11 +326,27 @@ def site_text(site: Site) -> str:
 
 def _source(node: Any) -> str | None:
     """Return the line of the model that made an IR node, as far as Inductor recorded it."""
-    origins = _field(node, "origins")
-    candidates = [_field(node, "origin_node")]
+    candidates = [_maker(node)]
     with contextlib.suppress(Exception):  # no collection
-        candidates += itertools.islice(origins, MAX_ORIGINS)
+        candidates += itertools.islice(_field(node, "origins"), MAX_ORIGINS)
+    # Origins are in no order, and may hold those of an unrealized argument: the op's own come first.
+    op = _op(node)
+    candidates.sort(key=lambda origin: _field(origin, "target") is not op)
     return next((_one_line(line) for line in map(source_of, candidates) if line), None)
+
+
+def _maker(node: Any) -> Any:
+    """Return the FX node that an IR node was made for, as far as Inductor recorded one.
+
+    Inductor sets a buffer's ``origin_node`` whenever the lowering of an FX node returns that buffer (seen in
+    2.4.1, 2.12.1 and 2.15.0): a ``getitem`` or a ``wait_tensor`` that hands it on, too.  The one that made it
+    is among ``origins``, which are written down when it is made.
+    """
+    last, origins = _field(node, "origin_node"), _field(node, "origins")
+    with contextlib.suppress(Exception):  # no collection
+        if last is not None and origins and last not in origins:
+            return next(iter(origins)) if len(origins) == 1 else None
+    return last
 
 
 def _boxes_and_views(node: Any) -> list[Any]:
@@ -414,7 +430,7 @@ def _op(buffer: Any) -> Any:
             return kernel.removeprefix("torch.ops.")
         if type(node).__name__ != "MultiOutput":  # whose one input is the kernel with the outputs
             break
-    target = _field(_field(buffer, "origin_node"), "target")
+    target = _field(_maker(buffer), "target")
     return None if isinstance(target, str) else target  # a placeholder's, which is its name
 
 
