@@ -15,6 +15,7 @@ import lowering_hooks
 from . import demo
 from .inductor import import_problem
 from .status import Status
+from .words import counted
 
 # Seconds that the second compile of a process may take.  It takes one or two.
 _DEADLINE: Final = 60.0
@@ -60,7 +61,8 @@ class Verdict:
                 "generated code": "identical to stock" if row.code_identical else "DIFFERENT from stock",
                 "kernel strides": "identical to stock" if row.strides_identical else "DIFFERENT from stock",
                 "result": row.result,
-                "logged text": f"{row.characters or 0:,} characters, {self.stock_characters or 0:,} in stock",
+                "logged text": f"{counted(row.characters or 0, 'character')}, "
+                f"{self.stock_characters or 0:,} in stock",
             }
             lines += [*(f"{label:14}  {value}" for label, value in rows.items()), ""]
         return "\n".join([*lines, self.words])

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from .compat import release_of
+from .words import counted
 
 STOCK, PLAIN_SET_PROXY, OURS = "stock", "plain set proxy", "lowering-hooks"
 VARIANTS: Final = (STOCK, PLAIN_SET_PROXY, OURS)
@@ -111,7 +112,7 @@ class Outcome:
         header = (
             "case",
             "variant",
-            f"compile of {self.layers} layers",
+            f"compile of {counted(self.layers, 'layer')}",
             "characters of text",
             "result",
             "generated code",
@@ -173,7 +174,7 @@ def run(layers: int, deadline: float, progress: IO[str], device: str = "cpu") ->
                 rows.append(row_of(case, variant, events, stock))
     notes = (
         f"PyTorch {torch_version}, Python {sys.version.split()[0]}, {device.upper()}.",
-        f"Code and strides are compared at {shallow} layers, which stock survives.",
+        f"Code and strides are compared at {counted(shallow, 'layer')}, which stock survives.",
         *_notes(rows, torch_version, layers),
         "",
         hooked,
@@ -219,7 +220,8 @@ def _notes(rows: list[Row], torch_version: str, layers: int) -> Iterator[str]:
                 "handler wants it."
             )
         else:
-            yield f"{row.case}: stock ended, {layers} layers are not deep enough to keep it from that."
+            deeper = f"more than {counted(layers, 'layer')}"
+            yield f"{row.case}: stock ended; it takes {deeper} to keep it from that."
     if any(row.result == AS_STOCK for row in rows):
         yield (
             f"Stock itself, PyTorch {torch_version}, hands the experts' kernel, which reads rows as they lie "

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from .ir_graph import ENDLESS
 from .site import NOWHERE, Site
+from .words import counted
 
 # This many entries are added up to one for each op, so that a process which describes an op over and over
 # does not grow.
@@ -90,7 +91,7 @@ def in_words(characters: int) -> str:
         return "-"
     if characters >= ENDLESS:
         return "endless"
-    return f"{characters:,} characters" if characters < 1_000_000 else f"{characters:.1e} characters"
+    return counted(characters, "character") if characters < 1_000_000 else f"{characters:.1e} characters"
 
 
 class Records:

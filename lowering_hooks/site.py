@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import functools
+import os
 import re
 import sys
 from typing import Any, Final, NamedTuple
 
-# Of a stack trace, from its end: the innermost frame is wanted.
-_MAX_TRACE: Final = 4000
+# `source_of` reads a stack trace from its end, no more than this many characters of it.  The frames of
+# PyTorch that may end it are some 200 characters each; behind a functional collective there are three.
+_MAX_TRACE: Final = 100_000
+_FRAME: Final = re.compile(r'File "([^"\n]+)", line (\d+)')
 
 
 class Site(NamedTuple):
@@ -52,21 +54,39 @@ def node_in_progress(lowering: Any) -> Any:
 
 
 def source_of(node: Any) -> str | None:
-    """Return ``file:line`` of the innermost frame of an FX node's ``stack_trace``; None where it has none.
+    """Return ``file:line`` of the model from an FX node's ``stack_trace``; None where it has none.
 
-    Never raises.
+    That is the innermost frame outside of PyTorch's own package: PyTorch's wrappers of collectives and custom
+    ops stand inside of it.  Where all frames are PyTorch's, it is the innermost of them.  Never raises.
     """
     try:
-        trace = node.meta["stack_trace"]
-        return _innermost(trace[-_MAX_TRACE:])
+        return _innermost(node.meta["stack_trace"], _torch_folder())
     except Exception:
         return None
 
 
-@functools.lru_cache(maxsize=1024)
-def _innermost(trace: str) -> str | None:
-    frames = re.findall(r'File "([^"\n]+)", line (\d+)', trace)
-    return ":".join(frames[-1]) if frames else None
+def _innermost(trace: str, torch_folder: str | None) -> str | None:
+    """Search from the end, so that the time is that of the frames that are passed over."""
+    innermost = None
+    first, end = max(0, len(trace) - _MAX_TRACE), len(trace)
+    while (start := trace.rfind('File "', first, end)) >= 0:
+        end = start
+        frame = _FRAME.match(trace, start)
+        if frame is None:
+            continue
+        file, line = frame.groups()
+        if torch_folder is None or not file.startswith(torch_folder):
+            return f"{file}:{line}"
+        innermost = innermost or f"{file}:{line}"
+    return innermost
+
+
+def _torch_folder() -> str | None:
+    """Return the folder of the loaded torch, with a separator at its end; None where that is unknown."""
+    try:
+        return os.path.join(os.path.dirname(sys.modules["torch"].__file__ or ""), "")
+    except Exception:  # a module may be anybody's object
+        return None
 
 
 def _graph(lowering: Any) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from .inductor import is_ir
 from .ir_graph import BOXES, CONTAINERS, MAX_NODES, Graph, builtin_of, reachable, unboxed
 from .site import Site, source_of
+from .words import counted
 
 # Bounds of one text, far above what an op with two dozen arguments needs.  An error message may hold the text
 # twice (LoweringException with a stack trace), so the whole stays below 4 KB.
@@ -58,6 +59,13 @@ _ATOMS: Final = (
 )
 
 
+# What torch.fx makes of the lists and dicts among a node's arguments, which the model has as plain ones.
+_FX_CONTAINERS: Final = {
+    ("torch.fx.immutable_collections", "immutable_list"): "list",
+    ("torch.fx.immutable_collections", "immutable_dict"): "dict",
+}
+
+
 class _Entry(NamedTuple):
     """A value that is still to be described, under its label."""
 
@@ -92,7 +100,7 @@ def _operator_text(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) 
         room -= len(line) + 1
         if room < 0 or len(lines) == MAX_LINES:
             left = sum(1 for rest in [*entries, entry] if rest.depth == 0)
-            lines.append(f"{_INDENT}... {left} more arguments" if left else f"{_INDENT}...")
+            lines.append(f"{_INDENT}... {counted(left, 'more argument')}" if left else f"{_INDENT}...")
             break
         lines.append(line)
         entries += reversed(parts)
@@ -108,7 +116,7 @@ def _describe(entry: _Entry) -> tuple[str, list[_Entry]]:
         items, length = _items(value)
         if not any(is_ir(element) or _is_container(element) for _, element in items):
             return _inline(value, items, length), []
-        head = f"{type(value).__name__} of {length}"
+        head = f"{_kind_name(type(value))} of {length}"
         if entry.depth + 1 >= MAX_DEPTH:
             return head, []
         if length > len(items):
@@ -120,6 +128,12 @@ def _describe(entry: _Entry) -> tuple[str, list[_Entry]]:
 
 def _is_container(value: Any) -> bool:
     return issubclass(type(value), CONTAINERS)
+
+
+def _kind_name(kind: type) -> str:
+    """Return the name of a container's class; of FX's own lists and dicts, that of the builtin class."""
+    # Seen in 2.4.1, 2.12.1 and 2.15.0; if they are renamed: they show their own names.
+    return _FX_CONTAINERS.get((kind.__module__, kind.__name__), kind.__name__)
 
 
 def _items(value: Any) -> tuple[list[tuple[str, Any]], int]:
@@ -152,7 +166,7 @@ def _atom(value: Any) -> str:
         if issubclass(kind, (str, bytes, bytearray)):
             return _one_line(repr(value[:MAX_LINE_CHARACTERS]))
         if _is_container(value):
-            return f"{kind.__name__} of {_items(value)[1]}"
+            return f"{_kind_name(kind)} of {_items(value)[1]}"
         if kind is slice:
             return f"slice({_atom(value.start)}, {_atom(value.stop)}, {_atom(value.step)})"
         if module.split(".")[0] == "sympy" or hasattr(kind, "free_symbols"):
@@ -226,6 +240,7 @@ def _fields_of(outer: Any, inner: Any) -> str:
         "dtype": _asked(outer, "get_dtype", "dtype"),
         "size": _sizes(size if size is not None else _asked(outer, "get_size", "size")),
         "stride": _sizes(stride),
+        "offset": _offset(layout),
         # A FlexibleLayout may still be given other strides.
         "layout": "flexible" if type(layout).__name__ == "FlexibleLayout" else None,
         "device": _asked(outer, "get_device", "device"),
@@ -285,9 +300,8 @@ def _node(node: Any, graph: Graph, names: Mapping[int, str], written: set[int]) 
 
 
 def _extent(graph: Graph) -> str:
-    more = "more than " if graph.cut else ""
-    depth = graph.depth()
-    return f"{more}{len(graph.nodes)} nodes, {depth} kernel{'s' if depth != 1 else ''} deep"
+    nodes, depth = counted(len(graph.nodes), "node"), counted(graph.depth(), "kernel")
+    return f"{nodes}, {depth} deep" if not graph.cut else f"more than {nodes}, at least {depth} deep"
 
 
 def extent_text(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
@@ -314,11 +328,27 @@ def site_text(site: Site) -> str:
 
 def _source(node: Any) -> str | None:
     """Return the line of the model that made an IR node, as far as Inductor recorded it."""
-    origins = _field(node, "origins")
-    candidates = [_field(node, "origin_node")]
+    candidates = [_maker(node)]
     with contextlib.suppress(Exception):  # no collection
-        candidates += itertools.islice(origins, MAX_ORIGINS)
+        candidates += itertools.islice(_field(node, "origins"), MAX_ORIGINS)
+    # Origins are in no order, and may hold those of an unrealized argument: the op's own come first.
+    op = _op(node)
+    candidates.sort(key=lambda origin: _field(origin, "target") is not op)
     return next((_one_line(line) for line in map(source_of, candidates) if line), None)
+
+
+def _maker(node: Any) -> Any:
+    """Return the FX node that an IR node was made for, as far as Inductor recorded one.
+
+    Inductor sets a buffer's ``origin_node`` whenever the lowering of an FX node returns that buffer (seen in
+    2.4.1, 2.12.1 and 2.15.0): a ``getitem`` or a ``wait_tensor`` that hands it on, too.  The one that made it
+    is among ``origins``, which are written down when it is made.
+    """
+    last, origins = _field(node, "origin_node"), _field(node, "origins")
+    with contextlib.suppress(Exception):  # no collection
+        if last is not None and origins and last not in origins:
+            return next(iter(origins)) if len(origins) == 1 else None
+    return last
 
 
 def _boxes_and_views(node: Any) -> list[Any]:
@@ -368,6 +398,19 @@ def _number(value: Any) -> str:
     return _atom(value)
 
 
+def _offset(layout: Any) -> str | None:
+    """Return where in its buffer a tensor begins; None where that is the buffer's own beginning, or unknown.
+
+    Two views of one buffer may differ in nothing else.  A ``ReinterpretView`` and a buffer keep it in their
+    layout (seen in 2.4.1, 2.12.1 and 2.15.0); a ``SliceView`` that is not realized keeps it in a closure,
+    where it is not to be told from other numbers.  A symbolic one is not compared with 0: that would add a
+    guard.
+    """
+    offset = _field(layout, "offset")
+    shown = None if offset is None else _number(offset)
+    return None if shown == "0" else shown
+
+
 def _expression(expr: Any) -> str:
     """Write a symbolic expression, unless it has too many terms to be written."""
     pending = [expr]
@@ -389,7 +432,7 @@ def _op(buffer: Any) -> Any:
             return kernel.removeprefix("torch.ops.")
         if type(node).__name__ != "MultiOutput":  # whose one input is the kernel with the outputs
             break
-    target = _field(_field(buffer, "origin_node"), "target")
+    target = _field(_maker(buffer), "target")
     return None if isinstance(target, str) else target  # a placeholder's, which is its name
 
 
@@ -423,7 +466,8 @@ def _safe_str(value: Any) -> str:
 
 def _class_name(value: Any) -> str:
     try:
-        return f"<{type(value).__qualname__}>"
+        kind = type(value)
+        return f"<{_kind_name(kind) if _is_container(value) else kind.__qualname__}>"
     except Exception:  # a metaclass can make even this raise
         return "<object>"
 

@@ -10,9 +10,10 @@ import types
 import pytest
 import torch
 import torch._inductor.ir as ir
+import torch._inductor.lowering as lowering
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lowered import arguments_of, chain
+from lowered import arguments_of, chain, op
 from torch._inductor.exc import OperatorIssue
 
 import lowering_hooks
@@ -69,6 +70,31 @@ def test_a_line_names_op_sizes_operands_and_the_line_of_the_model() -> None:
         assert part in output
     if "at=" in text:  # as far as Inductor recorded it
         assert "lowered.py:" in kernel
+
+
+def test_outputs_stand_at_the_line_of_their_op_and_not_of_whoever_used_them_first() -> None:
+    two, _ = chain(1)
+    handed_on = op("(Tensor x) -> Tensor", lambda x: x.new_empty(x.shape))
+    # As that of wait_tensor: what comes back is the buffer that went in.
+    lowering.register_lowering(handed_on, type_promotion_kind=None)(lambda x: x)
+
+    def model(late, x):
+        first, second = two(x, x)
+        first = handed_on(first)
+        second = second + 1
+        return late(first, second)
+
+    text = arguments_of(
+        model,
+        torch.randn(4, 6),
+        schema="(Tensor x, Tensor y) -> Tensor",
+        look=lambda _, args, kwargs: graph_text(args, kwargs),
+    )
+    made = [line for line in text.splitlines() if "FallbackKernel(" in line or "MultiOutput(" in line]
+    assert len(made) == 3
+    line = model.__code__.co_firstlineno + 1
+    assert [place.rpartition(":")[2] for place in made] == [f"{line})"] * 3
+    assert all(f"op={two}" in place for place in made)
 
 
 def test_what_an_unrealized_computation_reads_is_reached() -> None:
@@ -221,6 +247,21 @@ def test_a_cycle_is_written_once_and_marked() -> None:
     assert "from=[alone (a cycle)]" in graph_text([alone], {})
 
 
+def test_a_kernel_with_the_origins_of_its_arguments_stands_at_the_line_of_its_own_op() -> None:
+    def origin(target, line):
+        return types.SimpleNamespace(
+            name=target, target=target, meta={"stack_trace": f'File "model.py", line {line}, in f'}
+        )
+
+    of_argument, own = origin("add", 1), origin("late", 2)
+    for origins in ([of_argument, own], [own, of_argument]):
+        kernel = Node("kernel", op_overload="late", origins=origins, origin_node=None)
+        output = type("MultiOutput", (Node,), {})(
+            "output", inputs=[kernel], origins=origins, origin_node=None
+        )
+        assert graph_text([output], {}).count("at=model.py:2)") == 2
+
+
 def test_a_limit_keeps_the_nearest_nodes_and_is_said() -> None:
     node = Node("n0")
     for i in range(1, 50):
@@ -230,6 +271,14 @@ def test_a_limit_keeps_the_nearest_nodes_and_is_said() -> None:
     assert "... more, farther than the nearest 10" in text
     assert names(text)[1:] == [f"n{i}" for i in range(40, 50)]
     assert "from=[...]" in text
+
+
+def test_one_node_and_one_kernel_are_not_plurals() -> None:
+    argument = Node("argument")
+    assert "  behind them 1 node, 0 kernels deep, " in graph_text([argument], {})
+    kernel = Node("kernel", inputs=[argument])
+    assert "  behind them 2 nodes, 1 kernel deep; " in extent_text([kernel], {})
+    assert "  behind them more than 1 node, at least 1 kernel deep, " in graph_text([kernel], {}, limit=1)
 
 
 def test_thousands_of_nodes_in_a_line_do_not_recurse() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import re
 import sys
+import types
 
 import pytest
 import sympy
@@ -12,9 +14,10 @@ from lowered import arguments_of, chain
 from torch._dynamo.source import ConstantSource
 from torch._inductor.virtualized import V
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.fx.immutable_collections import immutable_dict, immutable_list
 
 from lowering_hooks import text
-from lowering_hooks.text import operator_text
+from lowering_hooks.text import graph_text, operator_text
 
 try:
     from torch.fx.experimental.symbolic_shapes import DimDynamic
@@ -68,19 +71,84 @@ def test_views_and_unrealized_computations_are_described() -> None:
     assert "size=[6, 4], stride=[1, 6]" in shown
 
 
-def test_symbolic_sizes_are_written_and_add_no_guard() -> None:
-    def look(late, args, kwargs):
-        guards = V.graph.sizevars.shape_env.guards
-        before = list(guards)
-        shown = operator_text(late, args, kwargs)
-        assert list(guards) == before
-        return shown
+def look_without_a_guard(late, args, kwargs):
+    guards = V.graph.sizevars.shape_env.guards
+    before = list(guards)
+    shown = operator_text(late, args, kwargs)
+    assert list(guards) == before
+    return shown
 
+
+TWO = "(Tensor x, Tensor y) -> Tensor"
+
+
+@pytest.mark.parametrize(
+    "model", [lambda late, x: late(x[0:2], x[2:4]), lambda late, x: late(*(x @ x.t()).split(2))]
+)
+def test_views_that_differ_in_their_offset_alone_are_told_apart(model) -> None:
+    def look(late, args, kwargs):
+        return operator_text(late, args, kwargs), graph_text(args, kwargs)
+
+    shown, graph = arguments_of(model, torch.randn(4, 4), schema=TWO, look=look)
+    _, first, second = shown.splitlines()
+    assert "offset" not in first
+    assert "stride=[4, 1], offset=8, device" in second
+    assert second.replace("offset=8, ", "").partition(": ")[2] == first.partition(": ")[2]
+    assert graph.count("offset=") == graph.count("offset=8, ") == 1
+
+
+def test_a_symbolic_offset_is_written_and_adds_no_guard() -> None:
+    shown = arguments_of(
+        lambda late, x: late(x[0:3], x[x.shape[0] - 3 :]),
+        torch.randn(9, 6),
+        schema=TWO,
+        look=look_without_a_guard,
+        dynamic=True,
+    )
+    _, first, second = shown.splitlines()
+    assert "offset" not in first
+    assert re.search(r"offset=s\d+\*\(s\d+ - 3\)", second)
+
+
+class NoTruth(int):
+    """Stands for a symbolic number: any question about its value would be a guard."""
+
+    def __bool__(self):
+        raise AssertionError("asked for its value")
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__
+    __add__ = __radd__ = __sub__ = __mul__ = __bool__
+    __hash__ = int.__hash__
+
+    def __repr__(self):
+        return "symbolic"
+
+
+@pytest.mark.parametrize(
+    ("offset", "expected"),
+    [
+        (0, None),
+        (sympy.Integer(0), None),
+        (None, None),
+        (3, "offset=3"),
+        (sympy.Integer(3), "offset=3"),
+        (NoTruth(), "offset=symbolic"),
+        (sympy.Symbol("s0"), "offset=s0"),
+    ],
+)
+def test_only_a_number_that_is_0_is_no_offset(offset, expected) -> None:
+    view = object.__new__(torch._inductor.ir.ReinterpretView)
+    view.__dict__["layout"] = types.SimpleNamespace(offset=offset)
+    shown = operator_text("op", [view], {})
+    assert expected in shown if expected else "offset" not in shown
+
+
+def test_symbolic_sizes_are_written_and_add_no_guard() -> None:
     shown = arguments_of(
         lambda late, x: late(x.sin(), x.shape[0] * 2, [x.shape[1], 3]),
         torch.randn(5, 7),
         schema="(Tensor x, SymInt n, SymInt[] m) -> Tensor",
-        look=look,
+        look=look_without_a_guard,
         dynamic=True,
     )
     _, tensor, number, numbers = shown.splitlines()
@@ -253,7 +321,8 @@ def test_thousands_of_arguments_are_bounded_and_counted() -> None:
     shown = operator_text("op", [1] * 5000, {})
     lines = shown.splitlines()
     assert len(lines) == text.MAX_LINES + 1
-    assert lines[-1] == f"  ... {5000 - text.MAX_LINES + 1} more arguments"
+    assert lines[-1] == f"  ... {5000 - text.MAX_LINES + 1:,} more arguments"
+    assert operator_text("op", [1] * text.MAX_LINES, {}).splitlines()[-1] == "  ... 1 more argument"
     shown = operator_text("op", ["z" * 200] * 5000, {})
     assert len(shown) <= CEILING
 
@@ -281,6 +350,38 @@ def test_ir_inside_other_objects_is_not_printed() -> None:
     assert "<Record>" in shown
     assert "MultiOutput(dtype=torch.float32" in shown
     assert len(shown) < 1000
+
+
+class MyList(immutable_list):
+    pass
+
+
+class MyDict(immutable_dict):
+    pass
+
+
+def test_the_lists_and_dicts_of_fx_are_written_as_plain_ones() -> None:
+    def look(late, args, kwargs):
+        (tensor,) = args
+        inner = immutable_dict({"k": immutable_list([immutable_list([tensor] * 2)])})
+        return operator_text(
+            "op", [immutable_list([tensor] * 3), inner, MyList([tensor]), MyDict(k=tensor)], {}
+        )
+
+    lines = arguments_of(lambda late, x: late(x), torch.randn(4, 6), look=look).splitlines()
+    heads = [line.strip() for line in lines if " of " in line]
+    assert heads == [
+        "args[0]: list of 3",
+        "args[1]: dict of 1",
+        "['k']: list of 1",
+        "[0]: list of 2",
+        "args[2]: MyList of 1",
+        "args[3]: MyDict of 1",
+    ]
+    inside = [immutable_list([1]), MyList([1]), immutable_dict(k=1)]
+    assert "(list of 1, MyList of 1, dict of 1)" in operator_text("op", [slice(*inside)], {}).replace(
+        "slice", ""
+    )
 
 
 def test_a_generator_is_not_consumed() -> None:

@@ -1,0 +1,84 @@
+"""The place in the model: the innermost frame that is not PyTorch's own, read from the end of a trace."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import types
+
+import pytest
+import torch
+
+from lowering_hooks.site import source_of
+
+TORCH = os.path.dirname(torch.__file__)
+COLLECTIVES = f"{TORCH}/distributed/_functional_collectives.py"
+BESIDE = f"{os.path.dirname(TORCH)}/torchvision/ops/boxes.py"
+
+
+def traced(*frames: str) -> types.SimpleNamespace:
+    """Return a node whose trace has a frame for each ``file:line``, the outermost first."""
+    lines = [
+        '  File "{}", line {}, in forward\n    x = f(x)\n'.format(*frame.rsplit(":", 1)) for frame in frames
+    ]
+    return types.SimpleNamespace(meta={"stack_trace": "".join(lines)})
+
+
+@pytest.mark.parametrize(
+    ("frames", "place"),
+    [
+        (["/m/run.py:1", "/m/model.py:7"], "/m/model.py:7"),
+        (["/m/run.py:1", "/m/model.py:7", f"{COLLECTIVES}:142"], "/m/model.py:7"),
+        (["/m/model.py:7", f"{TORCH}/nn/modules/module.py:1", "/m/layer.py:3", f"{COLLECTIVES}:1"], "/m/layer.py:3"),
+        ([f"{TORCH}/a.py:1", f"{COLLECTIVES}:142"], f"{COLLECTIVES}:142"),
+        (["/m/model.py:7", f"{BESIDE}:5"], f"{BESIDE}:5"),
+        (["/m/torch/model.py:7", f"{COLLECTIVES}:1"], "/m/torch/model.py:7"),
+        (["<string>:3", f"{COLLECTIVES}:1"], "<string>:3"),
+        ([], None),
+    ],
+)  # fmt: skip
+def test_the_innermost_frame_outside_of_torch_is_the_place(frames, place) -> None:
+    assert source_of(traced(*frames)) == place
+
+
+def test_the_model_is_found_behind_many_frames_of_torch_and_at_the_end_of_a_long_trace() -> None:
+    many = [f"{TORCH}/nn/modules/module.py:{i}" for i in range(200)]
+    assert source_of(traced("/m/model.py:7", *many)) == "/m/model.py:7"
+    assert source_of(traced(*["/m/run.py:1"] * 50_000, "/m/model.py:7")) == "/m/model.py:7"
+
+
+def test_the_time_does_not_grow_with_what_comes_before_the_frame() -> None:
+    node = traced(*[f"{TORCH}/a.py:1"] * 200_000)
+    start = time.perf_counter()
+    assert source_of(node) == f"{TORCH}/a.py:1"
+    assert time.perf_counter() - start < 0.1  # some 2,000 frames; all of them take a second
+    hostile = types.SimpleNamespace(meta={"stack_trace": 'File "' * 1_000_000})
+    start = time.perf_counter()
+    assert source_of(hostile) is None
+    assert time.perf_counter() - start < 0.5
+
+
+class Unreadable:
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+    def __repr__(self) -> str:
+        return "unreadable"
+
+
+@pytest.mark.parametrize(
+    "loaded", [Unreadable(), types.SimpleNamespace(), types.SimpleNamespace(__file__=None), None], ids=repr
+)
+def test_without_a_torch_whose_folder_is_known_it_is_the_innermost_frame(monkeypatch, loaded) -> None:
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "torch", loaded)
+        places = source_of(traced("/m/model.py:7", f"{COLLECTIVES}:1")), source_of(traced())
+    assert places == (f"{COLLECTIVES}:1", None)
+
+
+@pytest.mark.parametrize(
+    "node", [None, Unreadable(), types.SimpleNamespace(meta={"stack_trace": 3})], ids=repr
+)
+def test_what_is_no_node_has_no_place(node) -> None:
+    assert source_of(node) is None

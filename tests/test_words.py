@@ -1,0 +1,25 @@
+"""A count of one is followed by the singular."""
+
+from __future__ import annotations
+
+import pytest
+
+from lowering_hooks import demo
+from lowering_hooks.records import in_words
+from lowering_hooks.words import counted
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 nodes"), (1, "1 node"), (2, "2 nodes"), (20_000, "20,000 nodes")]
+)
+def test_numbers(number: int, text: str) -> None:
+    assert counted(number, "node") == text
+
+
+def test_a_report_of_one_character() -> None:
+    assert (in_words(1), in_words(2)) == ("1 character", "2 characters")
+
+
+def test_a_demo_of_one_layer() -> None:
+    outcome = demo.Outcome("2.12.1", 1, 1, 60.0, (), ())
+    assert "compile of 1 layer " in str(outcome)
