@@ -19,15 +19,22 @@ from .inductor import is_ir_class
 MAX_NODES: Final = 20_000
 # Stands for more characters than anybody counts.  No float is larger than 1.8e308.
 ENDLESS: Final = 10**300
-# How many nodes are looked at first to count the characters of Inductor's text.  A model whose text hangs has
-# gone past the number below by then: 256 nodes are 26 layers of the demo's.
-_FIRST_NODES: Final = 256
-# Where counting ends.  Inductor writes some 4 million characters a second (docs/vllm.md), so that many in
-# minutes, if it has the memory.
-_ENOUGH_CHARACTERS: Final = 10**9
-# A buffer's own part of Inductor's text: its name, its layout, the labels of its fields.  The shortest that
-# was seen in 2.0.1, 2.4.1, 2.8.0 and 2.12.1 had 150.
+# Counting the characters of Inductor's text looks at this many nodes, the nearest ones: 85 layers of two-output
+# ops, whose text doubles with each.
+_COUNTED_NODES: Final = 256
+# What Inductor writes at least for a buffer beside its operands: its name, its layout, the labels of its fields.
+# PyTorch 2.0.1, 2.4.1, 2.8.0, 2.12.1: the shortest had 150.
 _BUFFER_CHARACTERS: Final = 100
+# By the class that defines `__str__`, the field that its text writes out in full.  ExternKernel writes its
+# dataclass fields, and a view or a box what it is around; other classes write no operand, or none for certain.
+# PyTorch 2.0-2.15: torch/_inductor/ir.py; if one is missing, its operands are not counted.
+_WRITTEN: Final = {
+    "ExternKernel": "inputs",
+    "GenericView": "data",
+    "ReinterpretView": "data",
+    "DtypeView": "data",
+    "MutableBox": "data",
+}
 # Objects that are looked through for the operands of one node: lists of arguments, closures, layouts.
 _MAX_HELD: Final = 100_000
 
@@ -115,21 +122,13 @@ def _producers_first(roots: list[Any], operands: dict[int, list[Any]]) -> list[A
 def tree_characters(values: Iterable[Any]) -> int:
     """Return how many characters Inductor's own text of ``values`` has at least, without building it.
 
-    That text prints a node's ``inputs`` and ``data`` wherever the node is printed, so that a node counts once
-    for each way that leads to it.  Looked at are the nearest nodes, and more of them as long as the number is
-    below 10**9 and they are no more than :data:`MAX_NODES`: the time does not grow with the depth of a model
-    whose text does not end.  A cycle, whose text has no end either, is :data:`ENDLESS`, as is all above that;
-    0 where it cannot be told.
+    A node counts once for each way that leads to it, where the text is certain to write it on that way.  Only
+    the nearest :data:`_COUNTED_NODES` nodes are looked at, so the time does not grow with the depth of a model.
+    A cycle, whose text has no end, is :data:`ENDLESS`, as is all above that; 0 where it cannot be told.
     """
     try:
         roots = _ir_in(list(values))
-        limit = _FIRST_NODES
-        while True:
-            graph = reachable(roots, limit, _printed)
-            characters = _characters(roots, graph)
-            if not graph.cut or characters >= _ENOUGH_CHARACTERS or limit >= MAX_NODES:
-                return characters
-            limit = min(4 * limit, MAX_NODES)
+        return _characters(roots, reachable(roots, _COUNTED_NODES, _written))
     except Exception:
         return 0
 
@@ -137,8 +136,7 @@ def tree_characters(values: Iterable[Any]) -> int:
 def _characters(roots: list[Any], graph: Graph) -> int:
     counts: dict[int, int] = {}
     for node in graph.nodes:
-        is_buffer = isinstance(held(node, "name"), str)
-        count = _BUFFER_CHARACTERS if is_buffer else len(type(node).__name__)
+        count = _own_characters(node)
         for operand in graph.operands[id(node)]:
             if id(operand) in graph.operands:  # else it was cut off
                 count += counts.get(id(operand), ENDLESS)
@@ -146,8 +144,30 @@ def _characters(roots: list[Any], graph: Graph) -> int:
     return min(sum(counts[id(root)] for root in roots if id(root) in counts), ENDLESS)
 
 
-def _printed(node: Any) -> list[Any]:
-    return _ir_in([held(node, "inputs"), held(node, "data")])
+def _own_characters(node: Any) -> int:
+    kind: Any = type(node)
+    writer = _writer(kind)
+    if writer == "ExternKernel" and isinstance(held(node, "name"), str):
+        return _BUFFER_CHARACTERS
+    return len(kind.__name__) if writer in _WRITTEN else 0
+
+
+def _written(node: Any) -> list[Any]:
+    kind: Any = type(node)
+    writer = _writer(kind)
+    field = _WRITTEN.get(writer)
+    if field is None or (writer == "ExternKernel" and field not in getattr(kind, "__dataclass_fields__", ())):
+        return []
+    return _ir_in([held(node, field)])
+
+
+@functools.lru_cache(maxsize=1024)
+def _writer(kind: type) -> str:
+    """Return the name of Inductor's class that writes the text of a class's nodes; empty for one of others."""
+    for base in type.__getattribute__(kind, "__mro__"):
+        if "__str__" in vars(base):
+            return str(base.__name__) if base.__module__ == "torch._inductor.ir" else ""
+    return ""
 
 
 def unboxed(node: Any) -> Any:

@@ -33,8 +33,10 @@ MAX_ORIGINS: Final = 4
 # Terms of a symbolic expression.  Its parts are shared like those of the IR, so its text can explode as well.
 MAX_TERMS: Final = 64
 # Operands of a node, where the graph is written, and characters of its line.
-# Nodes of a graph in an error message.
+# Nodes of a graph that an error message writes.
 MAX_ERROR_NODES: Final = 200
+# Nodes that are counted to say how much is behind the arguments.
+MAX_EXTENT_NODES: Final = 2_000
 MAX_OPERANDS: Final = 16
 _MAX_NODE_LINE: Final = 600
 _MAX_NAME: Final = 60
@@ -307,7 +309,7 @@ def _extent(graph: Graph) -> str:
 def extent_text(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """Say how much IR is behind the arguments, in one line; empty where that is no more than they show."""
     try:
-        graph = reachable([args, kwargs])
+        graph = reachable([args, kwargs], MAX_EXTENT_NODES)
         arguments = {id(unboxed(value)) for value in (*args, *kwargs.values())}
         if all(id(node) in arguments for node in graph.nodes):
             return ""

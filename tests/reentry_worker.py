@@ -86,10 +86,14 @@ class Handler(logging.Handler):
 def by_logging() -> None:
     log = logging.getLogger("lowering_hooks")
     log.setLevel(logging.DEBUG)
-    log.addHandler(Handler())
-    while True:
-        next(interrupted)()
-        yield
+    handler = Handler()
+    log.addHandler(handler)
+    try:
+        while True:
+            next(interrupted)()
+            yield
+    finally:
+        log.removeHandler(handler)
 
 
 class Argument:

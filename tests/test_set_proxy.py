@@ -33,6 +33,9 @@ def library():
         if hasattr(torch.Tag, tag):
             library.define(f"{name}(Tensor x) -> Tensor", tags=(getattr(torch.Tag, tag),))
     library.define("refused(Tensor x) -> Tensor")
+    library.define("lowered(Tensor x) -> Tensor")
+    library.define("owned(Tensor x) -> Tensor")
+    library.define("owned.out(Tensor x, *, Tensor(a!) out) -> Tensor(a!)")
     return library
 
 
@@ -196,6 +199,57 @@ def test_the_layout_constraint_is_recorded_before_the_yes(library) -> None:
     assert constraint(out) is untagged_constraint()
     assert "proxied::op" in proxy
     assert constraint(op) is untagged_constraint()
+
+
+def test_an_owners_constraint_is_left_alone_out_of_turn(library) -> None:
+    """Where nobody knows which overload is meant, those are whose owner has registered nothing."""
+    op, out = torch.ops.proxied.owned.default, torch.ops.proxied.owned.out
+    lowering.add_layout_constraint(out, lowering.constrain_to_fx_strides)
+    assert "proxied::owned" in AllowListProxy(set(NAMES), {"proxied"})
+    assert constraint(out) is lowering.constrain_to_fx_strides
+    assert constraint(op) is untagged_constraint()
+
+
+def test_an_op_that_has_a_lowering_is_neither_counted_nor_constrained(library, monkeypatch) -> None:
+    """The allow list may be asked at any time, by anybody."""
+    op = torch.ops.proxied.lowered.default
+    monkeypatch.setitem(lowering.lowerings, op, print)
+    counted = []
+    assert "proxied::lowered" in AllowListProxy(set(NAMES), {"proxied"}, counted.append)
+    assert counted == []
+    assert constraint(op) is None
+
+
+@pytest.mark.parametrize("strategy", ["set_proxy", "call_function"])
+def test_only_the_overload_in_turn_is_constrained(run_beside_inductor, strategy) -> None:
+    """The constraint of another overload is its owner's, as in stock, and has yet to be registered."""
+    run_beside_inductor(
+        f"""
+        import torch, torch._dynamo, torch._inductor.lowering as lowering
+        import lowering_hooks
+        lowering_hooks.allow("turns")
+        assert lowering_hooks.apply({strategy!r}).state == "active"
+        library = torch.library.Library("turns", "DEF")
+        for name, schema in (("op", "(Tensor x) -> Tensor"), ("op.other", "(Tensor x, int y) -> Tensor")):
+            library.define(name + schema)
+            library.impl(name, lambda x, *rest: x.contiguous() * 2, "CPU")
+            library.impl(name, lambda x, *rest: x.new_empty(x.shape), "Meta")
+        packet = torch.ops.turns.op
+        def constraint(op):
+            names = ("_maybe_layout_constraints", "layout_constraints")
+            return next(getattr(lowering, name) for name in names if hasattr(lowering, name)).get(op)
+        x = torch.randn(4, 6)
+        result = torch.compile(lambda x: packet(x.t().sin()) + 1)(x)
+        assert torch.allclose(result, x.t().sin() * 2 + 1)
+        assert constraint(packet.other) is None
+        def owners(node, *args, **kwargs):
+            return args, kwargs
+        lowering.add_layout_constraint(packet.other, owners)
+        torch.compile(lambda x: packet(x.t().cos()) + 2)(x)
+        assert constraint(packet.other) is owners
+        assert [op.fallbacks for op in lowering_hooks.report().ops] == [1]
+        """
+    )
 
 
 @pytest.mark.skipif(SERIES < (2, 5), reason="there is no tag flexible_layout before 2.5")
