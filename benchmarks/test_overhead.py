@@ -16,10 +16,10 @@ from torch._inductor import lowering
 from torch.library import Library
 
 from lowering_hooks.hooks.call_function import CallFunctionHook
+from lowering_hooks.hooks.set_proxy import AllowListProxy
 from lowering_hooks.inductor import Inductor
 from lowering_hooks.namespaces import DEFAULT, Namespaces
 from lowering_hooks.records import Records
-from lowering_hooks.hooks.set_proxy import AllowListProxy
 
 # Calls timed together, and how often; the fastest round is the one least disturbed.
 ITERATIONS, ROUNDS = 2000, 300

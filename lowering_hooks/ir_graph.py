@@ -19,15 +19,15 @@ from .inductor import is_ir_class
 MAX_NODES: Final = 20_000
 # Stands for more characters than anybody counts.  No float is larger than 1.8e308.
 ENDLESS: Final = 10**300
-# Counting the characters of Inductor's text looks at this many nodes, the nearest ones: 85 layers of two-output
-# ops, whose text doubles with each.
+# Counting the characters of Inductor's text looks at this many nodes, the nearest ones: 85 layers of
+# two-output ops, whose text doubles with each.
 _COUNTED_NODES: Final = 256
-# What Inductor writes at least for a buffer beside its operands: its name, its layout, the labels of its fields.
-# PyTorch 2.0.1, 2.4.1, 2.8.0, 2.12.1: the shortest had 150.
+# What Inductor writes at least for a buffer beside its operands: its name, its layout, the labels of its
+# fields. PyTorch 2.0.1, 2.4.1, 2.8.0, 2.12.1: the shortest had 150.
 _BUFFER_CHARACTERS: Final = 100
 # By the class that defines `__str__`, the field that its text writes out in full.  ExternKernel writes its
-# dataclass fields, and a view or a box what it is around; other classes write no operand, or none for certain.
-# PyTorch 2.0-2.15: torch/_inductor/ir.py; if one is missing, its operands are not counted.
+# dataclass fields, and a view or a box what it is around; other classes write no operand, or none for
+# certain. PyTorch 2.0-2.15: torch/_inductor/ir.py; if one is missing, its operands are not counted.
 _WRITTEN: Final = {
     "ExternKernel": "inputs",
     "GenericView": "data",
@@ -123,8 +123,9 @@ def tree_characters(values: Iterable[Any]) -> int:
     """Return how many characters Inductor's own text of ``values`` has at least, without building it.
 
     A node counts once for each way that leads to it, where the text is certain to write it on that way.  Only
-    the nearest :data:`_COUNTED_NODES` nodes are looked at, so the time does not grow with the depth of a model.
-    A cycle, whose text has no end, is :data:`ENDLESS`, as is all above that; 0 where it cannot be told.
+    the nearest :data:`_COUNTED_NODES` nodes are looked at, so the time does not grow with the depth of a
+    model. A cycle, whose text has no end, is :data:`ENDLESS`, as is all above that; 0 where it cannot be
+    told.
     """
     try:
         roots = _ir_in(list(values))
@@ -163,7 +164,7 @@ def _written(node: Any) -> list[Any]:
 
 @functools.lru_cache(maxsize=1024)
 def _writer(kind: type) -> str:
-    """Return the name of Inductor's class that writes the text of a class's nodes; empty for one of others."""
+    """Return the name of Inductor's class that writes the text of such nodes; empty for one of others."""
     for base in type.__getattribute__(kind, "__mro__"):
         if "__str__" in vars(base):
             return str(base.__name__) if base.__module__ == "torch._inductor.ir" else ""
