@@ -29,8 +29,8 @@ class OpReport(NamedTuple):
         texts: How many times it was described, for the log or for an error.
         seconds: The time all these texts took.
         shown: Whether one of them was in an error, or in a log line that INFO let through.
-        stock_characters: How many characters Inductor's own texts in the place of these would have had, at
-            least; ``10**300`` for more than that, and for a cyclic IR, whose text would not end.
+        stock_characters: How many characters Inductor's own texts in the place of those that were shown would
+            have had, at least; ``10**300`` for more than that, and for a cyclic IR, whose text would not end.
     """
 
     op: str
