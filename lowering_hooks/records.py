@@ -11,7 +11,7 @@ from .words import counted
 
 # This many entries are added up to one for each op, so that a process which describes an op over and over
 # does not grow.
-_MAX_EVENTS: Final = 10_000
+_MAX_EVENTS: Final = 1_000
 _YES: Final = {True: "yes", False: "no"}
 
 
@@ -114,6 +114,7 @@ class Records:
         self._append(OpReport(op, site.graph, site.node, 0, 1, seconds, shown, stock_characters))
 
     def report(self) -> Report:
+        self._add_up()
         return Report(_added_up(self._events.copy()))
 
     def reset(self) -> None:
@@ -125,14 +126,20 @@ class Records:
         self._adding_up = threading.Lock()  # nobody may be left to release the old one
 
     def _append(self, event: OpReport) -> None:
-        events = self._events
-        events.append(event)
-        if len(events) >= _MAX_EVENTS and self._adding_up.acquire(blocking=False):
-            try:
-                known = events.copy()
-                events[: len(known)] = _added_up(known)  # others append behind these meanwhile
-            finally:
-                self._adding_up.release()
+        self._events.append(event)
+        if len(self._events) >= _MAX_EVENTS:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        """Replace what has happened by its sums, unless somebody is doing so."""
+        if not self._adding_up.acquire(blocking=False):
+            return
+        try:
+            events = self._events
+            known = events.copy()
+            events[: len(known)] = _added_up(known)  # others append behind these meanwhile
+        finally:
+            self._adding_up.release()
 
 
 def _added_up(events: list[OpReport]) -> tuple[OpReport, ...]:
