@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import re
 import types
 
@@ -14,11 +13,9 @@ import torch._inductor.lowering as lowering
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lowered import arguments_of, chain, op
-from torch._inductor.exc import OperatorIssue
 
 import lowering_hooks
-from lowering_hooks import ir_graph
-from lowering_hooks.ir_graph import ENDLESS, reachable, tree_characters
+from lowering_hooks.ir_graph import reachable
 from lowering_hooks.text import extent_text, graph_text, operator_text
 
 
@@ -136,65 +133,6 @@ def test_an_error_behind_many_layers_names_the_op_and_the_cause() -> None:
     assert at[1].endswith("lowered.py")
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        chain(1)[1],
-        chain(6)[1],
-        lambda late, x: late(x),
-        lambda late, x: late(torch.sin(x).t() + 1),
-        lambda late, x: late(torch.cat([x, x.sin()]).t()),
-        lambda late, x: late(torch.softmax(x, 0).view(-1)),
-        lambda late, x: late(x[1:]),
-        lambda late, x: late(x @ x.t()),
-    ],
-)
-def test_what_stock_would_have_written_at_least_is_no_more_than_that(model) -> None:
-    def look(late, args, kwargs):
-        stock = inspect.unwrap(OperatorIssue.operator_str)
-        return tree_characters([args, kwargs]), len(stock(late, args, kwargs))
-
-    at_least, written = arguments_of(model, torch.randn(4, 6), look=look)
-    assert 0 < at_least <= written
-
-
-def test_what_stock_would_have_written_is_counted_without_writing_it() -> None:
-    def look(late, args, kwargs):
-        return tree_characters([args, kwargs])
-
-    ten, eleven, sixty = (arguments_of(chain(n)[1], torch.randn(4, 6), look=look) for n in (10, 11, 60))
-    assert 1.9 < eleven / ten < 2.1
-    assert 10**9 <= sixty < 2**51 * ten
-    alone = Node("alone")
-    alone.inputs = [alone]
-    assert tree_characters([alone]) == ENDLESS
-    assert tree_characters([1, "a", None]) == 0
-
-
-def test_counting_looks_at_more_nodes_only_until_it_is_enough(monkeypatch) -> None:
-    limits = []
-
-    def watched(roots, limit, operands_of):
-        limits.append(limit)
-        return reachable(roots, limit, operands_of)
-
-    def counted(layers, width):
-        """Return the count of so many layers, in each of which every node is made of all of the one before."""
-        layer = []
-        for i in range(layers):
-            layer = [Node(f"node{i}_{j}", inputs=layer) for j in range(width)]
-        limits.clear()
-        return tree_characters(layer), max(limits)
-
-    monkeypatch.setattr(ir_graph, "reachable", watched)
-    in_a_line, looked_at = counted(600, 1)
-    assert in_a_line == 600 * counted(1, 1)[0]
-    assert looked_at >= 600
-    doubling, looked_at = counted(10_000, 2)
-    assert doubling >= 10**9
-    assert looked_at < 300
-
-
 # --- stand-ins for IR, of classes that no Inductor has -------------------------------------------------------
 
 
@@ -279,6 +217,23 @@ def test_one_node_and_one_kernel_are_not_plurals() -> None:
     kernel = Node("kernel", inputs=[argument])
     assert "  behind them 2 nodes, 1 kernel deep; " in extent_text([kernel], {})
     assert "  behind them more than 1 node, at least 1 kernel deep, " in graph_text([kernel], {}, limit=1)
+
+
+def test_how_much_is_behind_is_counted_up_to_a_bound() -> None:
+    node = Node("n0")
+    for i in range(1, 3000):
+        node = Node(f"n{i}", inputs=[node])
+    assert extent_text([node], {}).startswith(
+        "  behind them more than 2,000 nodes, at least 2,000 kernels deep; "
+    )
+
+
+def test_the_advice_can_be_left_out() -> None:
+    node = Node("kernel", inputs=[Node("argument")])
+    assert extent_text([node], {}, advise=False) == "  behind them 2 nodes, 1 kernel deep"
+    assert extent_text([node], {}) == (
+        "  behind them 2 nodes, 1 kernel deep; LOWERING_HOOKS_DETAIL=graph shows them"
+    )
 
 
 def test_thousands_of_nodes_in_a_line_do_not_recurse() -> None:
