@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import Final, NamedTuple
 
-from .ir_graph import ENDLESS
 from .site import NOWHERE, Site
 from .words import counted
 
@@ -27,7 +26,7 @@ class OpReport(NamedTuple):
         seconds: The time all these texts took.
         shown: Whether one of them was in an error, or in a log line that INFO let through.
         stock_characters: How many characters Inductor's own texts in the place of these would have had, at
-            least; ``10**300`` for more than that, and for a cyclic IR, whose text would not end.
+            least: what is farther than the nearest 256 IR nodes, or not sure to be printed, is not counted.
     """
 
     op: str
@@ -86,8 +85,6 @@ def in_words(characters: int) -> str:
     """Write a number of characters that is a lower bound."""
     if not characters:
         return "-"
-    if characters >= ENDLESS:
-        return "endless"
     return counted(characters, "character") if characters < 1_000_000 else f"{characters:.1e} characters"
 
 
@@ -110,7 +107,7 @@ class Records:
                 texts=old.texts + 1,
                 seconds=old.seconds + seconds,
                 shown=old.shown or shown,
-                stock_characters=min(old.stock_characters + stock_characters, ENDLESS),
+                stock_characters=old.stock_characters + stock_characters,
             )
 
     def report(self) -> Report:
