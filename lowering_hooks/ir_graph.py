@@ -7,7 +7,10 @@ walked like the others.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import inspect
+import itertools
 import types
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -15,26 +18,14 @@ from typing import Any, Final, NamedTuple
 
 from .inductor import is_ir_class
 
+_IR: Final = "torch._inductor.ir"
+
 # Nodes that one graph may have.  A line of each is some 200 characters.
 MAX_NODES: Final = 20_000
-# Stands for more characters than anybody counts.  No float is larger than 1.8e308.
-ENDLESS: Final = 10**300
-# Counting the characters of Inductor's text looks at this many nodes, the nearest ones: 85 layers of
-# two-output ops, whose text doubles with each.
+# `tree_characters` looks at the nearest 256 nodes, 26 layers of the demo's, and at 32 values of each: some
+# milliseconds, whatever the depth.
 _COUNTED_NODES: Final = 256
-# What Inductor writes at least for a buffer beside its operands: its name, its layout, the labels of its
-# fields. PyTorch 2.0.1, 2.4.1, 2.8.0, 2.12.1: the shortest had 150.
-_BUFFER_CHARACTERS: Final = 100
-# By the class that defines `__str__`, the field that its text writes out in full.  ExternKernel writes its
-# dataclass fields, and a view or a box what it is around; other classes write no operand, or none for
-# certain. PyTorch 2.0-2.15: torch/_inductor/ir.py; if one is missing, its operands are not counted.
-_WRITTEN: Final = {
-    "ExternKernel": "inputs",
-    "GenericView": "data",
-    "ReinterpretView": "data",
-    "DtypeView": "data",
-    "MutableBox": "data",
-}
+_COUNTED_VALUES: Final = 32
 # Objects that are looked through for the operands of one node: lists of arguments, closures, layouts.
 _MAX_HELD: Final = 100_000
 
@@ -82,14 +73,15 @@ def _operands(node: Any) -> list[Any]:
     return _ir_in([value for name, value in _fields(node).items() if name not in _RESULTS])
 
 
-def reachable(
-    roots: Iterable[Any], limit: int = MAX_NODES, operands_of: Callable[[Any], list[Any]] = _operands
-) -> Graph:
+def reachable(roots: Iterable[Any], limit: int = MAX_NODES) -> Graph:
     """Return the IR nodes that ``roots`` hold, whatever they are: the nearest ``limit`` of them.
 
     Linear in nodes.
     """
-    first = _ir_in(list(roots))
+    return _nearest(_ir_in(list(roots)), limit, _operands)
+
+
+def _nearest(first: list[Any], limit: int, operands_of: Callable[[Any], list[Any]]) -> Graph:
     operands: dict[int, list[Any]] = {}
     waiting, cut = deque(first), False
     while waiting:  # breadth first, so that what is cut is the farthest
@@ -122,53 +114,161 @@ def _producers_first(roots: list[Any], operands: dict[int, list[Any]]) -> list[A
 def tree_characters(values: Iterable[Any]) -> int:
     """Return how many characters Inductor's own text of ``values`` has at least, without building it.
 
-    A node counts once for each way that leads to it, where the text is certain to write it on that way.  Only
-    the nearest :data:`_COUNTED_NODES` nodes are looked at, so the time does not grow with the depth of a
-    model. A cycle, whose text has no end, is :data:`ENDLESS`, as is all above that; 0 where it cannot be
-    told.
+    That text prints a node wherever another refers to it, so that a node counts once for each way that leads
+    to it.  Counted is only what is sure to be printed (:class:`_Text`), of the nearest 256 nodes, so that the
+    time does not grow with the depth of a model whose text does not end.  In a cycle, which Python's repr of
+    lists and dataclasses cuts somewhere, each node counts once.  0 where nothing is sure.
     """
     try:
-        roots = _ir_in(list(values))
-        return _characters(roots, reachable(roots, _COUNTED_NODES, _written))
+        first = _printed_in(list(values))
+        return _characters(first, _nearest(first, _COUNTED_NODES, _printed_by))
     except Exception:
         return 0
 
 
-def _characters(roots: list[Any], graph: Graph) -> int:
+def _characters(first: list[Any], graph: Graph) -> int:
+    own: dict[int, int] = {}
+    for node in graph.nodes:
+        kind: Any = type(node)
+        own[id(node)] = _text_of(kind).characters
     counts: dict[int, int] = {}
     for node in graph.nodes:
-        count = _own_characters(node)
-        for operand in graph.operands[id(node)]:
-            if id(operand) in graph.operands:  # else it was cut off
-                count += counts.get(id(operand), ENDLESS)
-        counts[id(node)] = min(count, ENDLESS)
-    return min(sum(counts[id(root)] for root in roots if id(root) in counts), ENDLESS)
+        shown = [id(operand) for operand in graph.operands[id(node)] if id(operand) in own]  # else cut off
+        if not all(operand in counts for operand in shown):
+            return sum(own.values())  # a cycle: the operand, though a producer, is yet to come
+        counts[id(node)] = own[id(node)] + sum(counts[operand] for operand in shown)
+    return sum(counts[id(node)] for node in first if id(node) in counts)
 
 
-def _own_characters(node: Any) -> int:
-    kind: Any = type(node)
-    writer = _writer(kind)
-    if writer == "ExternKernel" and isinstance(held(node, "name"), str):
-        return _BUFFER_CHARACTERS
-    return len(kind.__name__) if writer in _WRITTEN else 0
+class _Text(NamedTuple):
+    """What is sure to be in the text of the objects of an IR class, be it ``str`` or ``repr``.
+
+    Attributes:
+        characters: The length of the class's name and of the labels of the fields.
+        fields: The fields whose values are printed.
+    """
+
+    characters: int
+    fields: tuple[str, ...]
 
 
-def _written(node: Any) -> list[Any]:
-    kind: Any = type(node)
-    writer = _writer(kind)
-    field = _WRITTEN.get(writer)
-    if field is None or (writer == "ExternKernel" and field not in getattr(kind, "__dataclass_fields__", ())):
-        return []
-    return _ir_in([held(node, field)])
+_NOTHING: Final = _Text(0, ())
+
+# The texts that are written by hand, by where they are defined, and the fields whose values they print; None
+# stands for all fields of the dataclass.  One that is not here, such as a Triton template's, counts nothing.
+# PyTorch 2.4.1, 2.12.1 and 2.15.0; if one prints less: the count is too high.
+_WRITTEN_BY_HAND: Final[dict[str, tuple[str, ...] | None]] = {
+    "ExternKernel.__str__": None,
+    "MutableBox.__str__": ("data",),
+    "GenericView.__str__": ("data",),
+    "ReinterpretView.__str__": ("data",),
+    "DtypeView.__str__": ("data",),
+    # A computation writes the buffers that it reads by name.
+    "Loops.__str__": (),
+    "Pointwise.__str__": (),
+    "Reduction.__str__": (),
+    "Reduction.__repr__": (),
+}
+# What most fields hold, and no IR is in.
+_LEAVES: Final = frozenset({type(None), str, int, bool})
+# What the code of a dataclass's own __repr__ uses beside the fields.
+_REPR_NAMES: Final = frozenset({"__class__", "__qualname__", "join"})
 
 
 @functools.lru_cache(maxsize=1024)
-def _writer(kind: type) -> str:
-    """Return the name of Inductor's class that writes the text of such nodes; empty for one of others."""
-    for base in type.__getattribute__(kind, "__mro__"):
-        if "__str__" in vars(base):
-            return str(base.__name__) if base.__module__ == "torch._inductor.ir" else ""
-    return ""
+def _text_of(kind: type) -> _Text:
+    if not is_ir_class(kind) or _owner(kind, "__getattribute__") is not object:
+        return _NOTHING
+    # Whether a node is asked for its str or its repr depends on who holds it, and they may differ.
+    texts = [_text_by(kind, method) for method in ("__str__", "__repr__")]
+    fields = [field for field in texts[0].fields if field in texts[1].fields and _is_stored(kind, field)]
+    return _Text(min(text.characters for text in texts), tuple(fields))
+
+
+def _text_by(kind: type, method: str) -> _Text:
+    owner = _owner(kind, method)
+    if owner is object:
+        return _text_by(kind, "__repr__") if method == "__str__" else _NOTHING
+    function: Any = vars(owner)[method]
+    labels = _generated(owner, function)
+    if labels is not None:
+        fields = labels
+    else:
+        helper = vars(_owner(kind, "str_helper"))["str_helper"]
+        where = _defined_in_ir(function)
+        if where not in _WRITTEN_BY_HAND or _defined_in_ir(helper) != "IRNode.str_helper":
+            return _NOTHING
+        by_hand = _WRITTEN_BY_HAND[where]
+        labels = () if by_hand is not None else tuple(field.name for field in dataclasses.fields(kind))
+        fields = labels if by_hand is None else by_hand
+    name = min(len(kind.__name__), len(kind.__qualname__))
+    return _Text(name + sum(len(label) + len("=") for label in labels), fields)
+
+
+def _generated(owner: type, function: Any) -> tuple[str, ...] | None:
+    """Return the fields that a text prints, if it is the ``__repr__`` that a dataclass is given."""
+    fields = vars(owner).get("__dataclass_fields__")
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if fields is None or code is None or code.co_filename != "<string>":
+        return None
+    shown = tuple(field.name for field in dataclasses.fields(owner) if field.repr)
+    return shown if tuple(name for name in code.co_names if name not in _REPR_NAMES) == shown else None
+
+
+def _defined_in_ir(function: Any) -> str:
+    """Return the dotted name of a function of Inductor's IR; empty for any other."""
+    return str(function.__qualname__) if function.__module__ == _IR else ""
+
+
+def _owner(kind: type, name: str) -> type:
+    return next(base for base in kind.__mro__ if name in vars(base))
+
+
+def _is_stored(kind: type, name: str) -> bool:
+    """Whether a field is read from where it is stored, and not from a property."""
+    attribute = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+    return type(attribute) is types.MemberDescriptorType or not hasattr(type(attribute), "__set__")
+
+
+def _printed_by(node: Any) -> list[Any]:
+    stored = _stored(node)
+    kind: Any = type(node)
+    fields = _text_of(kind).fields
+    values = [stored[field] for field in fields if field in stored and type(stored[field]) not in _LEAVES]
+    if _slots(kind):
+        values += [held(node, field) for field in fields if field not in stored]
+    return _printed_in(values)
+
+
+def _printed_in(values: list[Any]) -> list[Any]:
+    """Return IR nodes that are sure to be in the text of ``values``, each once; boxes are looked through."""
+    found: dict[int, Any] = {}
+    pending = values[::-1]
+    for _ in range(_COUNTED_VALUES):
+        if not pending:
+            break
+        value = pending.pop()
+        kind: Any = type(value)
+        if kind is list or kind is tuple:  # what most containers are, in a third of the time
+            pending += value[:_COUNTED_VALUES][::-1]
+        elif not _kind(kind)[0]:
+            if _has_text_of_builtin(kind):
+                elements = dict.values(value) if issubclass(kind, dict) else builtin_of(value).__iter__(value)
+                pending += [*itertools.islice(elements, _COUNTED_VALUES)][::-1]
+        elif kind.__name__ not in BOXES:
+            found.setdefault(id(value), value)
+        elif "data" in _text_of(kind).fields:
+            pending.append(held(value, "data"))
+    return list(found.values())
+
+
+@functools.lru_cache(maxsize=1024)
+def _has_text_of_builtin(kind: type) -> bool:
+    """Whether a class is a container whose text holds those of its elements, with no say of the class."""
+    return issubclass(kind, CONTAINERS) and all(
+        _owner(kind, method) in (*CONTAINERS, object)
+        for method in ("__str__", "__repr__", "__getattribute__")
+    )
 
 
 def unboxed(node: Any) -> Any:
@@ -231,7 +331,7 @@ def _kind(kind: type) -> tuple[bool, Callable[[Any], list[Any]] | None]:
         parts_of = _function_and_self
     elif kind is functools.partial:
         parts_of = _partial_parts
-    elif str(kind.__module__) == "torch._inductor.ir":
+    elif str(kind.__module__) == _IR:
         parts_of = _field_values  # a layout
     return is_ir_class(kind), parts_of
 

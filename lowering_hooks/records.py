@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import Final, NamedTuple
 
-from .ir_graph import ENDLESS
 from .site import NOWHERE, Site
 from .words import counted
 
@@ -30,7 +29,7 @@ class OpReport(NamedTuple):
         seconds: The time all these texts took.
         shown: Whether one of them was in an error, or in a log line that INFO let through.
         stock_characters: How many characters Inductor's own texts in the place of those that were shown would
-            have had, at least; ``10**300`` for more than that, and for a cyclic IR, whose text would not end.
+            have had, at least: of the nearest 256 IR nodes, and only what is certain to be written.
     """
 
     op: str
@@ -89,8 +88,6 @@ def in_words(characters: int) -> str:
     """Write a number of characters that is a lower bound."""
     if not characters:
         return "-"
-    if characters >= ENDLESS:
-        return "endless"
     return counted(characters, "character") if characters < 1_000_000 else f"{characters:.1e} characters"
 
 
@@ -157,5 +154,5 @@ def _sum(met: OpReport, event: OpReport) -> OpReport:
         texts=met.texts + event.texts,
         seconds=met.seconds + event.seconds,
         shown=met.shown or event.shown,
-        stock_characters=min(met.stock_characters + event.stock_characters, ENDLESS),
+        stock_characters=met.stock_characters + event.stock_characters,
     )

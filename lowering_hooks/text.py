@@ -33,13 +33,13 @@ MAX_ORIGINS: Final = 4
 # Terms of a symbolic expression.  Its parts are shared like those of the IR, so its text can explode as well.
 MAX_TERMS: Final = 64
 # Operands of a node, where the graph is written, and characters of its line.
-# Nodes of a graph that an error message writes.
-MAX_ERROR_NODES: Final = 200
-# Nodes that are counted to say how much is behind the arguments.
-MAX_EXTENT_NODES: Final = 2_000
 MAX_OPERANDS: Final = 16
 _MAX_NODE_LINE: Final = 600
 _MAX_NAME: Final = 60
+# Nodes of the graph that an error shows, a line each: the nearest ones.
+MAX_ERROR_NODES: Final = 200
+# Nodes that are counted to say how much is behind the arguments: some 50 ms.
+MAX_EXTENT: Final = 2_000
 # Boxes and views around a buffer.  Real ones have three to five.
 MAX_VIEWS: Final = 32
 
@@ -306,14 +306,18 @@ def _extent(graph: Graph) -> str:
     return f"{nodes}, {depth} deep" if not graph.cut else f"more than {nodes}, at least {depth} deep"
 
 
-def extent_text(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """Say how much IR is behind the arguments, in one line; empty where that is no more than they show."""
+def extent_text(args: Sequence[Any], kwargs: Mapping[str, Any], advise: bool = True) -> str:
+    """Say how much IR is behind the arguments, in one line; empty where that is no more than they show.
+
+    Counted are the nearest :data:`MAX_EXTENT` nodes.  ``advise``: say how to have them shown.
+    """
     try:
-        graph = reachable([args, kwargs], MAX_EXTENT_NODES)
+        graph = reachable([args, kwargs], MAX_EXTENT)
         arguments = {id(unboxed(value)) for value in (*args, *kwargs.values())}
         if all(id(node) in arguments for node in graph.nodes):
             return ""
-        return f"{_INDENT}behind them {_extent(graph)}; LOWERING_HOOKS_DETAIL=graph shows them"
+        advice = "; LOWERING_HOOKS_DETAIL=graph shows them" if advise else ""
+        return f"{_INDENT}behind them {_extent(graph)}{advice}"
     except Exception:
         return ""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import re
 import types
 
@@ -14,11 +13,9 @@ import torch._inductor.lowering as lowering
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lowered import arguments_of, chain, op
-from torch._inductor.exc import OperatorIssue
 
 import lowering_hooks
-from lowering_hooks import ir_graph
-from lowering_hooks.ir_graph import ENDLESS, reachable, tree_characters
+from lowering_hooks.ir_graph import reachable
 from lowering_hooks.text import extent_text, graph_text, operator_text
 
 
@@ -136,114 +133,10 @@ def test_an_error_behind_many_layers_names_the_op_and_the_cause() -> None:
     assert at[1].endswith("lowered.py")
 
 
-TWO, _ = chain(1)
-
-
-def characters_and_length(late, args, kwargs):
-    stock = inspect.unwrap(OperatorIssue.operator_str)
-    return tree_characters([args, kwargs]), len(stock(late, args, kwargs))
-
-
-@pytest.mark.parametrize(
-    ("model", "counted"),
-    [
-        (chain(1)[1], True),
-        (chain(6)[1], True),
-        (lambda late, x: late(TWO(x, x)[0][1:].t()), True),
-        (lambda late, x: late(x @ x.t()), True),
-        (lambda late, x: late(x), False),
-        (lambda late, x: late(torch.sin(x).t() + 1), False),
-        (lambda late, x: late(torch.cat([x, x.sin()]).t()), False),
-        (lambda late, x: late(torch.softmax(x, 0).view(-1)), False),
-        (lambda late, x: late(x[1:]), False),
-        (lambda late, x: late(x[1:].expand(5, 3, 6)), False),
-    ],
-)
-def test_what_stock_writes_at_least_is_no_more_than_that(model, counted) -> None:
-    """Whatever a class's text leaves out is not counted."""
-    at_least, written = arguments_of(model, torch.randn(4, 6), look=characters_and_length)
-    assert at_least <= written
-    assert at_least > 0 or not counted
-
-
-def test_a_template_does_not_write_its_inputs(run_beside_inductor) -> None:
-    """The buffer of a max-autotune matrix product, behind a deep model."""
-    done = run_beside_inductor(
-        """
-        import torch, torch._inductor.config as config, torch._inductor.ir as ir
-        from lowering_hooks.ir_graph import tree_characters
-        from torch._inductor.exc import OperatorIssue
-        def made(kind, **fields):
-            node = kind.__new__(kind)
-            for name, value in fields.items():
-                object.__setattr__(node, name, value)
-            return node
-        layout = ir.FixedLayout(torch.device("cpu"), torch.float32, [4], [1])
-        common = dict(layout=layout, origins=set(), origin_node=None, stack_traces={}, traceback=None, annotations={})
-        class Kernel(ir.ExternKernel):
-            def get_stack_traces(self):
-                return {}
-        node = made(ir.InputBuffer, name="arg0", **common)
-        fields = {name: None for name in ir.ExternKernel.__dataclass_fields__}
-        for i in range(12):
-            node = made(Kernel, **fields | {"name": f"buf{i}", "inputs": [node, node], **common})
-        deep = tree_characters([node])
-        assert 12 * 100 <= deep <= len(str(node)), (deep, len(str(node)))
-        class Own(ir.ExternKernel):
-            def __str__(self):
-                return "x"
-        for kind in (getattr(ir, "TemplateBuffer", None), getattr(ir, "TritonTemplateBuffer", None), Own, ir.NopKernel):
-            if kind is not None:
-                assert tree_characters([made(kind, **fields | {"name": "last", "inputs": [node], **common})]) == 0, kind
-        print("ok")
-        """
-    )
-    assert done.stdout == "ok\n"
-
-
-def test_what_stock_would_have_written_is_counted_without_writing_it() -> None:
-    """It doubles with each layer of the chain, and is a number where the text would have no end."""
-
-    def look(late, args, kwargs):
-        return tree_characters([args, kwargs])
-
-    ten, eleven, sixty = (arguments_of(chain(n)[1], torch.randn(4, 6), look=look) for n in (10, 11, 60))
-    assert 1.9 < eleven / ten < 2.1
-    assert 10**9 <= sixty < 2**51 * ten
-    assert tree_characters([1, "a", None]) == 0
-
-
-def test_counting_looks_at_the_nearest_nodes_only(monkeypatch) -> None:
-    """So its time does not grow with the depth of a model."""
-    looked_at = []
-    written = ir_graph._written
-
-    def watched(node):
-        looked_at.append(node)
-        return written(node)
-
-    monkeypatch.setattr(ir_graph, "_written", watched)
-    layer = [kernel("first")]
-    for i in range(5000):
-        layer = [kernel(f"node{i}_{j}", *layer) for j in range(2)]
-    assert tree_characters(layer) >= 10**9
-    assert len(looked_at) <= 256
-    alone = kernel("alone")
-    alone.inputs.append(alone)
-    assert tree_characters([alone]) == ENDLESS
-
-
 # --- stand-ins for IR, of classes that no Inductor has -------------------------------------------------------
 
 
 texts_asked_for: list[type] = []
-
-
-def kernel(name: str, *inputs: object) -> ir.ExternKernel:
-    made = ir.ExternKernel.__new__(ir.ExternKernel)
-    for field, value in {"name": name, "inputs": list(inputs)}.items():
-        object.__setattr__(made, field, value)
-    return made
 
 
 class Node(ir.IRNode):
@@ -324,6 +217,23 @@ def test_one_node_and_one_kernel_are_not_plurals() -> None:
     kernel = Node("kernel", inputs=[argument])
     assert "  behind them 2 nodes, 1 kernel deep; " in extent_text([kernel], {})
     assert "  behind them more than 1 node, at least 1 kernel deep, " in graph_text([kernel], {}, limit=1)
+
+
+def test_how_much_is_behind_is_counted_up_to_a_bound() -> None:
+    node = Node("n0")
+    for i in range(1, 3000):
+        node = Node(f"n{i}", inputs=[node])
+    assert extent_text([node], {}).startswith(
+        "  behind them more than 2,000 nodes, at least 2,000 kernels deep; "
+    )
+
+
+def test_the_advice_can_be_left_out() -> None:
+    node = Node("kernel", inputs=[Node("argument")])
+    assert extent_text([node], {}, advise=False) == "  behind them 2 nodes, 1 kernel deep"
+    assert extent_text([node], {}) == (
+        "  behind them 2 nodes, 1 kernel deep; LOWERING_HOOKS_DETAIL=graph shows them"
+    )
 
 
 def test_thousands_of_nodes_in_a_line_do_not_recurse() -> None:
