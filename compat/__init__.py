@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .contract import (
     call_function_problems,
+    inspect_module,
     lowering_class_of,
     set_proxy_problems,
     wrapped_functions,
@@ -24,6 +25,7 @@ __all__ = [
     "Strategy",
     "call_function_problems",
     "choose",
+    "inspect_module",
     "lowering_class_of",
     "release_of",
     "set_proxy_problems",

@@ -157,13 +157,21 @@ def _reaches_operator_str(function: Any, graph: types.ModuleType) -> bool:
     return any("operator_str" in _names_used(code) for code in seen) or not is_inductors_own
 
 
+@functools.cache
+def inspect_module() -> types.ModuleType:
+    """Import ``inspect`` at the first call, and nothing at any later one, which may come under a lock.
+
+    PyTorch has imported it by then, and a process without PyTorch is spared it.
+    """
+    import inspect
+
+    return inspect
+
+
 def _call_problems(label: str, function: Callable[..., Any], count: int) -> Iterator[str]:
     """Say why ``function`` cannot be called with ``count`` positional arguments, as PyTorch calls it."""
-    # PyTorch has imported inspect by now, and a process without PyTorch is spared it.
-    from inspect import signature
-
     try:
-        found = signature(function)
+        found = inspect_module().signature(function)
     except Exception:  # a built-in function may have none; whether the call works is not for us to say
         return
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import types
 from typing import Final, Literal, NamedTuple
 
 Strategy = Literal["call_function", "set_proxy", "none"]
@@ -104,8 +106,7 @@ def choose(version: str) -> Choice:
     ``set_proxy``, with a reason that says so.
     """
     try:
-        # Here, for the time it takes: a process that never imports PyTorch need not know its version.
-        from packaging.version import Version
+        packaging = _packaging_version()
     except Exception as error:
         return _unverified(f"the version of PyTorch cannot be read: {type(error).__name__}: {error}")
     row = release_of(version)
@@ -119,7 +120,7 @@ def choose(version: str) -> Choice:
     verified = ", ".join(row.series for row in reversed(RELEASES))
     if series is None:
         what = f"{str(version)!r} is no version number that packaging.version can read"
-    elif Version(series) > Version(RELEASES[0].series):
+    elif packaging.Version(series) > packaging.Version(RELEASES[0].series):
         what = f"PyTorch {version} is newer than the verified series ({verified})"
     else:
         what = f"PyTorch {version} is not of a verified series ({verified})"
@@ -136,10 +137,21 @@ def _unverified(what: str) -> Choice:
 
 
 def _series_of(version: str) -> str | None:
-    from packaging.version import InvalidVersion, Version
-
+    packaging = _packaging_version()
     try:
-        parsed = Version(str(version))
-    except InvalidVersion:
+        parsed = packaging.Version(str(version))
+    except packaging.InvalidVersion:
         return None
     return f"{parsed.major}.{parsed.minor}"
+
+
+@functools.cache
+def _packaging_version() -> types.ModuleType:
+    """Import ``packaging.version`` at the first call, and nothing at any later one.
+
+    It is imported here for the time it takes: a process that never imports PyTorch need not know its version.
+    Later calls may come where nothing may be imported.
+    """
+    import packaging.version
+
+    return packaging.version

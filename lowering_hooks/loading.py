@@ -100,13 +100,18 @@ class LoadingFinder:
         return None
 
     def _watch(self, loader: Any, name: str) -> None:
+        if isinstance(loader, type):
+            return  # such as BuiltinImporter, which serves every module of its kind
         with suppress(Exception):  # a loader without exec_module or without a __dict__
-            # A class as loader, such as BuiltinImporter, serves every module of its kind.  A loader that was
-            # watched before has not executed that module yet.
-            if not isinstance(loader, type) and not isinstance(loader.exec_module, _ExecModule):
-                _ExecModule(loader, name, self).replacement.put()
+            standing = loader.exec_module
+            while isinstance(standing, _ExecModule):
+                if standing.finder is self:
+                    return  # watched before, and what was found then has not been executed yet
+                standing = standing.execute
+            _ExecModule(loader, name, self).replacement.put()
 
-    def _execute(self, module: Any, execute: Callable[[Any], Any]) -> None:
+    def execute(self, module: Any, execute: Callable[[Any], Any]) -> None:
+        """Execute a watched module by ``execute``, and report where that completes what is waited for."""
         is_the_one = module is sys.modules.get(self._name)
         if is_the_one:
             self._executing = module
@@ -128,20 +133,20 @@ class _ExecModule:
     was. A loader may serve other modules meanwhile, as the one of a zip file does; it executes them as ever.
     """
 
-    __slots__ = ("_execute", "_finder", "_name", "replacement")
+    __slots__ = ("execute", "finder", "name", "replacement")
 
     def __init__(self, loader: Any, name: str, finder: LoadingFinder) -> None:
-        self._execute: Callable[[Any], Any] = loader.exec_module
-        self._name = name
-        self._finder = finder
+        self.execute: Callable[[Any], Any] = loader.exec_module
+        self.name = name
+        self.finder = finder
         self.replacement = Replacement(loader, "exec_module", self)
 
     def __call__(self, module: Any) -> None:
-        if _name_of(module) == self._name:
+        if _name_of(module) == self.name:
             self.replacement.put_back()
-            self._finder._execute(module, self._execute)
+            self.finder.execute(module, self.execute)
         else:
-            self._execute(module)
+            self.execute(module)
 
 
 def _name_of(module: Any) -> Any:

@@ -71,13 +71,13 @@ class Manager:
         self._settled: tuple[_Asked, Inductor | None] = self._asked, None
         self._standing: Idle | Hooked = self._asked.otherwise
 
-        self._bounds_ir = (
-            settings.bounded_ir
-        )  # as `bounded_ir()` was called last, whatever `remove()` did since
+        # As `bounded_ir()` was called last, whatever `remove()` did since.
+        self._bounds_ir = settings.bounded_ir
         self._asked_ir = _AskedIR(False)
         self._settled_ir: tuple[_AskedIR, Inductor | None] = self._asked_ir, None
         self._bounded_ir: list[BoundedIR] = []  # one for each Inductor that was loaded
 
+        self._hooks: Any = None  # the package `hooks`, once it was needed
         self._told: set[str] = set()  # caveats that a WARNING has told already
         self.namespaces = Namespaces(settings.namespaces)
         self.records = Records()
@@ -90,8 +90,7 @@ class Manager:
         self._settling = False
         self.records.forked()
 
-    # --- what can be asked for
-    # ---------------------------------------------------------------------------------
+    # What can be asked for.
 
     def apply(self, strategy: Any = "auto") -> Status:
         self.ask_for(strategy)
@@ -132,8 +131,7 @@ class Manager:
             self._finder.install()
         self._settle()
 
-    # --- what stands
-    # -------------------------------------------------------------------------------------------
+    # What stands.
 
     def status(self) -> Status:
         self._settle()
@@ -178,8 +176,7 @@ class Manager:
             reason += f"; {outlook[1]} is asked for: {outlook[2]}"
         return "active", hook.strategy, reason, conflicts
 
-    # --- from what is asked for to what stands
-    # -----------------------------------------------------------------
+    # From what is asked for to what stands.
 
     def _settle(self) -> None:
         """Move what stands towards what is asked for, as far as the loaded Inductor allows.
@@ -220,8 +217,10 @@ class Manager:
             if not half_imported(sys.modules.get(f"{__package__}.hooks")):
                 self._give_up(inductor, f"{type(error).__name__}: {error}")
             return False
-        # Whoever is in the middle of importing it, here or in another thread, settles afterwards.
-        return not half_imported(hooks)
+        if half_imported(hooks):
+            return False  # whoever is in the middle of importing it, in whatever thread, settles afterwards
+        self._hooks = hooks
+        return True
 
     def _strategy_differs(self, inductor: Inductor | None) -> bool:
         return _differs(self._asked, self._asked.strategy is not None, self._settled, inductor)
@@ -313,18 +312,15 @@ class Manager:
         Raises:
             _BrokenContractError: It cannot be used; what stands is left as it was.
         """
-        from . import hooks  # imported by now
-
-        standing = self._standing
+        hooks, standing = self._hooks, self._standing
         before = (*standing.earlier, standing.hook) if isinstance(standing, Hooked) else ()
-        # An Inductor that was imported anew does not end the one before: modules that imported that still use
-        # it.
+        # An Inductor that is imported anew does not end the one before, which other modules still use.
         settled_for = self._settled[1]
         is_another = settled_for is not None and not inductor.is_same_as(settled_for)
         earlier = before if is_another and all(hook.strategy == strategy for hook in before) else ()
         hook: Hook | None = None
         try:
-            problems = hooks.problems_of(strategy, inductor)
+            problems: tuple[str, ...] = hooks.problems_of(strategy, inductor)
             if problems:
                 raise _BrokenContractError("; ".join(problems))
             hook = hooks.make_hook(strategy, inductor, self.namespaces, self.records, self._settings.detail)
@@ -368,12 +364,10 @@ class Manager:
         return messages
 
     def _bound_ir_now(self) -> None:
-        from .hooks import BoundedIR  # imported by now
-
         ir = sys.modules["torch._inductor.ir"]
         if any(bounded.root is ir.IRNode for bounded in self._bounded_ir):
             return
-        bounded = BoundedIR(ir)
+        bounded: BoundedIR = self._hooks.BoundedIR(ir)
         try:
             bounded.install()
             self._bounded_ir.append(bounded)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
 import importlib
+import logging
 import sys
 import types
 
@@ -262,6 +264,38 @@ def test_an_interrupt_while_hooking_leaves_nothing_behind(stand) -> None:
     assert manager.status().state == "active"
     manager.remove()
     assert same(standing(stand), before)
+
+
+@pytest.mark.parametrize("version", ["2.12.1", "2.3.1", "2.99.0", "unknown"])
+def test_nothing_is_imported_or_logged_under_the_lock(unloaded, monkeypatch, version) -> None:
+    """Whoever holds the lock of a module may wait for ours, so ours may wait for none."""
+    manager = Manager(Settings(bounded_ir=True))
+    found = []
+
+    def is_held(what) -> None:
+        if manager._lock._is_owned():
+            found.append(what)
+
+    original = builtins.__import__
+
+    def watched(name, *args, **kwargs):
+        is_held(f"import {name}")
+        return original(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", watched)
+    monkeypatch.setattr(logging.getLogger("lowering_hooks"), "handle", is_held)
+    stand = load()
+    stand.torch.__version__ = version
+    if version == "2.3.1":  # the older way to a layout constraint
+        del stand.lowering.tag_to_layout_constraint
+    for strategy in ("auto", "call_function", "set_proxy", "auto", "none"):
+        manager.apply(strategy)
+        importlib.reload(stand.graph)
+        manager.status()
+    manager.bound_ir(False)
+    manager.remove()
+    monkeypatch.undo()
+    assert found == []
 
 
 def test_switched_off_stays_switched_off(stand) -> None:

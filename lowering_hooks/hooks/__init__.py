@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..compat import Strategy
+from ..compat import Strategy, inspect_module
 from ..inductor import Inductor
 from ..namespaces import Namespaces
 from ..records import Records
@@ -16,6 +16,9 @@ from ..settings import Detail
 from .call_function import CallFunctionHook
 from .ir_text import BoundedIR
 from .set_proxy import SetProxyHook
+
+# Now: nothing may be imported any more when the manager, which holds its lock then, has a contract checked.
+inspect_module()
 
 __all__ = ["BoundedIR", "Hook", "make_hook", "problems_of"]
 
