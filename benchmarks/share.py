@@ -3,7 +3,8 @@
 ``python benchmarks/share.py OUTPUT.json [--quick]`` puts one timer under our wrapper of ``call_function``,
 around Inductor's own function, and one over it: the difference is ours, less what the same two timers find
 between them in a compile where one is right over the other.  ``operator_str`` of an allowed op is ours in
-full.  (A profiler would charge every Python function it sees, and ours make more calls a second than most.)
+full; ``report()`` has its seconds.  (A profiler would charge every Python function it sees, and ours make
+more calls a second than most.)
 """
 
 from __future__ import annotations
@@ -56,12 +57,12 @@ def measure(quick: bool) -> dict[str, Any]:
                 timers = timed.nothing(layers)
                 seconds = timed.ours(layers)
                 wrapper = timed.outer.seconds - timed.inner.seconds - timers
-                found.append((wrapper, timed.texts.seconds, seconds, timers))
+                found.append((wrapper, lowering_hooks.report().seconds, seconds, timers))
             rows.append(
                 {
                     "layers": layers,
                     "nodes": timed.outer.calls,
-                    "texts": timed.texts.calls,
+                    "texts": sum(op.texts for op in lowering_hooks.report().ops),
                     "wrapper_seconds": spread([wrapper for wrapper, _, _, _ in found]),
                     "text_seconds": spread([text for _, text, _, _ in found]),
                     "timer_seconds": spread([timers for _, _, _, timers in found]),
@@ -77,7 +78,7 @@ class TimedCompiles:
     """Compiles the decoder between timers."""
 
     def __init__(self, cache: str) -> None:
-        self.inner, self.outer, self.texts = Timer(), Timer(), Timer()
+        self.inner, self.outer = Timer(), Timer()
         self._compiles = Compiles(cache)
         from torch._inductor.exc import OperatorIssue
         from torch._inductor.graph import GraphLowering
@@ -87,7 +88,7 @@ class TimedCompiles:
         self._stock = vars(GraphLowering)["call_function"], vars(OperatorIssue)["operator_str"]
 
     def ours(self, layers: int) -> float:
-        """Return the seconds of one compile, whose parts :attr:`inner`, :attr:`outer`, :attr:`texts` have."""
+        """Return the seconds of one compile, whose parts :attr:`inner`, :attr:`outer` and the report have."""
         return self._between_timers(layers, self._hook)
 
     def nothing(self, layers: int) -> float:
@@ -100,13 +101,13 @@ class TimedCompiles:
         assert status.state == "active", status
 
     def _between_timers(self, layers: int, hook: Callable[[], Any]) -> float:
-        for timer in (self.inner, self.outer, self.texts):
+        for timer in (self.inner, self.outer):
             timer.reset()
+        lowering_hooks.reset_report()
         issue_class, lowering_class = self._issue_class, self._lowering_class
         lowering_class.call_function = self.inner.around(lowering_class.call_function)
         hook()
         lowering_class.call_function = self.outer.around(lowering_class.call_function)
-        issue_class.operator_str = staticmethod(self.texts.around(issue_class.operator_str))
         try:
             seconds = self._compiles.seconds(layers)
             assert self.inner.calls == self.outer.calls > layers, "the timers are not where they should be"
