@@ -8,6 +8,7 @@ import types
 from typing import Any, Final, NamedTuple
 
 from .compat import lowering_class_of
+from .loading import is_lazy
 
 GRAPH: Final = "torch._inductor.graph"
 
@@ -41,7 +42,7 @@ def loaded() -> Inductor | None:
     ``graph`` imports ``lowering`` and ``exc`` itself, on all of 2.0 to 2.15; one that is missing is None.
     """
     graph = sys.modules.get(GRAPH)
-    if graph is None:
+    if graph is None or is_lazy(graph):
         return None
     package = GRAPH.rpartition(".")[0]
     lowering, exc = (sys.modules.get(f"{package}.{name}") for name in ("lowering", "exc"))

@@ -28,10 +28,17 @@ def half_imported(module: Any) -> bool:
     ``ModuleSpec._initializing`` is a detail of CPython, seen in 3.10 to 3.13; without it every module counts
     as complete.
     """
+    if is_lazy(module):
+        return True
     try:
         return bool(module.__spec__._initializing)
     except Exception:  # a module may be anybody's object, and have no spec
         return False
+
+
+def is_lazy(module: Any) -> bool:
+    """Whether ``module`` is one that ``importlib.util.LazyLoader`` executes once an attribute is read."""
+    return type(module).__name__ == "_LazyModule"
 
 
 class LoadingFinder:
@@ -65,6 +72,8 @@ class LoadingFinder:
 
     def is_complete(self, module: Any) -> bool:
         """Whether ``module`` has been executed to its end, even if Python has not said so yet."""
+        if module is self._executing:  # a reload; Python says so of an import only
+            return False
         return module is self._executed or not half_imported(module)
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
@@ -87,13 +96,15 @@ class LoadingFinder:
         return module is not None and module is not self._executing and module is not self._executed
 
     def _ask_finders_behind(self, name: str, path: Any, target: Any) -> ModuleSpec | None:
-        finders = list(sys.meta_path)
+        finders: list[Any] = list(sys.meta_path)
         while finders and finders.pop(0) is not self:
             continue
         for finder in finders:
             find_spec = getattr(finder, "find_spec", None)
-            if find_spec is None:
-                return None  # Python 3.10 and 3.11 know what to do with finders that only have find_module
+            if find_spec is None:  # a finder of the old protocol, which Python 3.12 and later pass over
+                if sys.version_info < (3, 12) and finder.find_module(name, path) is not None:
+                    return None  # Python itself makes a spec of what that finder has
+                continue
             spec: ModuleSpec | None = find_spec(name, path, target)
             if spec is not None:
                 return spec

@@ -735,6 +735,55 @@ def test_a_finder_of_the_old_protocol(watched) -> None:
     assert (watched.graph in asked) is serves
 
 
+@pytest.mark.filterwarnings("ignore::ImportWarning")
+def test_a_finder_of_the_old_protocol_in_between(watched) -> None:
+    """One that does not have the module hides nothing of what is behind it."""
+
+    class Old:
+        def find_module(self, name, path=None):
+            return None
+
+    sys.meta_path.insert(1, Old())
+    module = watched.load()
+    watched.load_another()
+    assert watched.reports == [module]
+
+
+def test_a_lazy_module_stays_lazy(watched) -> None:
+    """What LazyLoader stands in for is neither executed by a look at it nor reported before it is."""
+    spec = importlib.util.find_spec(watched.graph)
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[watched.graph] = module
+    spec.loader.exec_module(module)
+    watched.load_another()
+    assert not watched.finder.is_complete(module)
+    assert "value" not in object.__getattribute__(module, "__dict__")
+    assert watched.reports == []
+    assert module.value == 1
+    assert watched.reports == [module]
+
+
+def test_a_reload_is_not_complete_before_its_end(watched) -> None:
+    """Python says of an import only that it is going on."""
+    package = watched.load_package()
+    seen = []
+    package.look = lambda: seen.append(watched.finder.is_complete(sys.modules[watched.graph]))
+    watched.write("graph", f"import {watched.name}\n{watched.name}.look()\n")
+    module = watched.load()
+    importlib.reload(module)
+    assert seen == [False, False]
+    assert watched.finder.is_complete(module)
+
+
+def test_two_finders_of_one_copy(watched) -> None:
+    """As after a reload of the package: both report."""
+    reports = []
+    LoadingFinder(watched.graph, lambda: reports.append(sys.modules[watched.graph])).install()
+    module = watched.load()
+    assert reports == watched.reports == [module]
+
+
 def test_two_copies_of_the_package(watched) -> None:
     """Each one reports, and together they leave the loader as it was, in whatever order they stand."""
     copy = watched.folder / "copy"
