@@ -80,17 +80,20 @@ def wrapped_functions(function: Any) -> Iterator[Callable[..., Any]]:
             continue
         seen.add(id(current))
         yield current
-        pending += [
-            held
-            for held in _held(current)
-            if isinstance(held, types.FunctionType) and "call_function" in held.__name__
-        ]
+        pending += filter(_is_a_call_function, _held(current))
         pending += _directly_wrapped(current)
 
 
-def _directly_wrapped(function: Any) -> list[Any]:
-    is_function = isinstance(function, types.FunctionType)  # a proxy of wrapt says so of itself
+def _is_a_call_function(held: Any) -> bool:
     try:
+        return isinstance(held, types.FunctionType) and "call_function" in held.__name__
+    except Exception:  # it may be anybody's object
+        return False
+
+
+def _directly_wrapped(function: Any) -> list[Any]:
+    try:
+        is_function = isinstance(function, types.FunctionType)  # a proxy of wrapt says so of itself
         if is_function:
             return [function.__wrapped__]
         if type(function) is functools.partial:

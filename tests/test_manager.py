@@ -169,6 +169,8 @@ def test_a_derived_class_in_its_place_is_no_reload(stand) -> None:
     [
         lambda f: type("Compiled", (), {"__code__": f.__code__, "__wrapped__": f, "__call__": print})(),
         lambda f: type("Meta", (type,), {"__module__": property(lambda self: 1 / 0)})("Nameless", (), {})(),
+        lambda f: type("Hostile", (), {"__class__": property(lambda self: 1 / 0), "__call__": print})(),
+        lambda f: type("Raising", (), {"__getattr__": lambda self, name: 1 / 0, "__call__": print})(),
         lambda f: type("Slotted", (), {"__slots__": (), "__call__": lambda self, *args: None})(),
         lambda f: functools.partial(print),
         lambda f: staticmethod(lambda target, args, kwargs: target),
@@ -182,6 +184,8 @@ def test_a_derived_class_in_its_place_is_no_reload(stand) -> None:
     ids=[
         "with a code",
         "without a name",
+        "hostile class",
+        "raising",
         "slotted",
         "partial",
         "static method",
@@ -205,6 +209,33 @@ def test_whatever_stands_in_our_place_is_told(stand, make) -> None:
     assert manager.apply().state in ("active", "displaced")
     assert manager.remove().state == "removed"
     assert vars(stand.graph.GraphLowering)["call_function"] is theirs
+
+
+@pytest.mark.parametrize("index", [1, 2, 3])
+def test_whatever_stands_in_another_place_of_ours_is_told(stand, index) -> None:
+    """The text and the allow list may be anybody's object as well."""
+
+    class Hostile:
+        def __getattr__(self, name):
+            raise ZeroDivisionError(name)
+
+    manager = Manager(Settings())
+    strategy = "call_function" if index == 1 else "set_proxy"
+    owner, name = [
+        (stand.exc.OperatorIssue, "operator_str"),
+        (stand.lowering, "FALLBACK_ALLOW_LIST"),
+        (stand.graph, "FALLBACK_ALLOW_LIST"),
+    ][index - 1]
+    before = vars(owner)[name]
+    for theirs in (Hostile(), 7, None, {}, lambda: None):
+        assert manager.apply(strategy).state == "active"
+        setattr(owner, name, theirs)
+        status = manager.status()
+        assert (status.state, status.strategy) == ("displaced", strategy)
+        assert manager.apply().state in STATES
+        assert manager.remove().state in ("removed", "inactive")
+        assert vars(owner)[name] is theirs
+        setattr(owner, name, before)
 
 
 def test_a_bare_function_that_somebody_put_back_is_ours(stand) -> None:

@@ -71,7 +71,7 @@ class OperatorText:
         if self._replacement.stands():
             return None
         standing = self._replacement.standing()
-        return name_of(getattr(standing, "__func__", standing))
+        return name_of(attribute(standing, "__func__") or standing)
 
     def allows(self, target: Any) -> bool:
         """Whether ``target`` is an op of an allowed namespace.  Never raises."""
