@@ -156,11 +156,12 @@ _NOTHING: Final = _Text(0, ())
 
 # The texts that are written by hand, by where they are defined, and the fields whose values they print; None
 # stands for all fields of the dataclass.  One that is not here, such as a Triton template's, counts nothing.
-# PyTorch 2.4.1, 2.12.1 and 2.15.0; if one prints less: the count is too high.
+# PyTorch 2.0.1, 2.4.1, 2.12.1 and 2.15.0; if one prints less: the count is too high.
 _WRITTEN_BY_HAND: Final[dict[str, tuple[str, ...] | None]] = {
     "ExternKernel.__str__": None,
     "MutableBox.__str__": ("data",),
     "GenericView.__str__": ("data",),
+    "View.__str__": ("data",),  # 2.0.1, which has no GenericView
     "ReinterpretView.__str__": ("data",),
     "DtypeView.__str__": ("data",),
     # A computation writes the buffers that it reads by name.

@@ -12,6 +12,7 @@ import torch._inductor.ir as ir
 import torch._inductor.lowering as lowering
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from installed import SERIES
 from lowered import arguments_of, chain, op
 
 import lowering_hooks
@@ -89,8 +90,11 @@ def test_outputs_stand_at_the_line_of_their_op_and_not_of_whoever_used_them_firs
     )
     made = [line for line in text.splitlines() if "FallbackKernel(" in line or "MultiOutput(" in line]
     assert len(made) == 3
-    line = model.__code__.co_firstlineno + 1
-    assert [place.rpartition(":")[2] for place in made] == [f"{line})"] * 3
+    lines = {place.rpartition(":")[2] for place in made}
+    if SERIES == (2, 0):  # which knows only where the outermost function was called
+        assert len(lines) == 1
+    else:
+        assert lines == {f"{model.__code__.co_firstlineno + 1})"}
     assert all(f"op={two}" in place for place in made)
 
 

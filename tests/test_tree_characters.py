@@ -14,6 +14,7 @@ import torch._inductor.config as inductor_config
 import torch._inductor.ir as ir
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from installed import SERIES
 from lowered import arguments_of, chain, op
 from torch._inductor.exc import OperatorIssue
 from torch.fx.immutable_collections import immutable_dict, immutable_list
@@ -68,7 +69,6 @@ MODELS = {
     "views of views": lambda late, x: late(single(x).t().unsqueeze(0).expand(3, 6, 4)[1:].squeeze(0)),
     "view of a computation": lambda late, x: late(single(x).sin().t().reshape(-1)),
     "as_strided": lambda late, x: late(torch.as_strided(single(x), (2, 2), (1, 1), 3)),
-    "view as integers": lambda late, x: late(single(x).view(torch.int32)),
     "split": lambda late, x: late(single(x).split(2)[1]),
     "in place": lambda late, x: late(single(x).add_(1)),
     "index_put": lambda late, x: late(single(x).index_put([torch.arange(2)], torch.ones(()))),
@@ -78,6 +78,10 @@ MODELS = {
     "convolution": lambda late, x: late(torch.conv1d(single(x)[None], torch.ones(3, 4, 2))),
     "pooling": lambda late, x: late(torch.nn.functional.adaptive_max_pool2d(single(x)[None], (3, 3))),
 }
+
+
+if SERIES > (2, 0):  # the Dynamo of 2.0 takes the dtype for a size
+    MODELS["view as integers"] = lambda late, x: late(single(x).view(torch.int32))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -118,11 +122,9 @@ def test_a_template_buffer_does_not_print_its_inputs() -> None:
         return *both(late, args, kwargs), stock_text(args, kwargs)
 
     tuning = {"max_autotune": True, "max_autotune_gemm_backends": "CPP", "freezing": True}
-    try:
-        tuned = inductor_config.patch(tuning)
-    except Exception as missing:
-        pytest.skip(f"no such settings: {missing}")
-    with torch.no_grad(), tuned:
+    if not hasattr(inductor_config, "max_autotune_gemm_backends"):
+        pytest.skip("this series has no templates for a CPU")
+    with torch.no_grad(), inductor_config.patch(tuning):
         claimed, written, text = arguments_of(model, torch.randn(128, 64), look=look)
     if "TemplateBuffer" not in text:
         pytest.skip("no template buffer is chosen here")
@@ -202,7 +204,11 @@ class OwnReprOfADataclass(ir.InputsKernel):
         return f"{self.__class__.__qualname__}({self.name!r})"
 
 
-class LongNameOfATemplateBuffer(ir.TritonTemplateBuffer):
+# 2.0 has no class for it.
+TritonTemplateBuffer = getattr(ir, "TritonTemplateBuffer", ir.TemplateBuffer)
+
+
+class LongNameOfATemplateBuffer(TritonTemplateBuffer):
     """Its text begins with the name of the base class, whatever its own is."""
 
 
@@ -323,7 +329,7 @@ def test_inductors_own_classes_count_for_something(kind: type) -> None:
     node = made(kind, name="buf", inputs=[inner], data=inner)
     claimed, written = tree_characters([[node]]), len(stock_text([node], {}))
     assert 0 <= claimed <= written
-    if kind is not ir.TritonTemplateBuffer:
+    if kind.__name__ != "TritonTemplateBuffer":
         assert claimed > 0
 
 
@@ -336,8 +342,8 @@ def test_a_text_of_somebodys_own_counts_nothing(kind: type) -> None:
 UNPRINTED = [
     (ir.InputBuffer, "inputs"),
     (ir.TemplateBuffer, "inputs"),
-    (ir.CppTemplateBuffer, "inputs"),
-    (ir.TritonTemplateBuffer, "inputs"),
+    (getattr(ir, "CppTemplateBuffer", ir.TemplateBuffer), "inputs"),
+    (TritonTemplateBuffer, "inputs"),
     (LongNameOfATemplateBuffer, "inputs"),
     (ir.FallbackKernel, "data"),
     (ir.FallbackKernel, "fields_of_its_own"),
