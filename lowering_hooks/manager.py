@@ -18,7 +18,7 @@ from .inductor import GRAPH, Inductor, loaded
 from .loading import LoadingFinder, half_imported
 from .namespaces import Namespaces
 from .records import Records
-from .settings import Request, Settings, requested
+from .settings import Settings, requested
 from .status import BoundedIRState, Hooked, Idle, State, Status
 from .versions import installed_version, torch_is_there, torch_version
 from .vllm import vllm_conflict
@@ -30,6 +30,8 @@ log = logging.getLogger("lowering_hooks")
 
 # How often a call settles anew because somebody asked for something else meanwhile.
 _MAX_ROUNDS: Final = 100
+# What a request to hook something can name.
+Hookable = Literal["auto", "call_function", "set_proxy"]
 # A level of logging and a text.
 Message = tuple[int, str]
 
@@ -42,7 +44,7 @@ class _Asked(NamedTuple):
         otherwise: What is said while nothing is hooked.
     """
 
-    strategy: Literal["auto", "call_function", "set_proxy"] | None
+    strategy: Hookable | None
     otherwise: Idle
 
 
@@ -163,8 +165,7 @@ class Manager:
         if isinstance(standing, Idle):
             if outlook is None or is_settled:
                 return standing.state, "none", standing.reason, conflicts
-            state, strategy, reason = outlook
-            return state, strategy, reason, conflicts
+            return *outlook, conflicts
         hook = standing.hook
         conflicts += hook.conflicts()
         by = hook.displaced_by()
@@ -264,7 +265,7 @@ class Manager:
         return messages
 
     def _hook_by_plan(
-        self, request: Request, inductor: Inductor, version: str | None, choice: Choice
+        self, request: Hookable, inductor: Inductor, version: str | None, choice: Choice
     ) -> list[Message]:
         """Install the first strategy whose contract holds, and return what is to be logged."""
         strategies, why, advice = _plan(request, choice)
@@ -396,10 +397,8 @@ def _reason(why: list[str], hook: Hook) -> str:
     return "; ".join(filter(None, (*why, hook.caveat)))
 
 
-def _plan(request: Request, choice: Choice) -> tuple[tuple[Strategy, ...], str, str]:
+def _plan(request: Hookable, choice: Choice) -> tuple[tuple[Strategy, ...], str, str]:
     """Return the strategies to try in order, why, and what to advise the user if that is not the best."""
-    if request == "none":
-        return (), "strategy none was asked for", ""
     if request != "auto":
         return (request,), f"strategy {request} was asked for", ""
     tried: tuple[Strategy, ...] = (choice.strategy,)
@@ -408,7 +407,7 @@ def _plan(request: Request, choice: Choice) -> tuple[tuple[Strategy, ...], str, 
     return tried, choice.reason, "" if choice.verified else choice.reason
 
 
-def _outlook(request: Request, version: str | None, choice: Choice) -> tuple[State, Strategy, str]:
+def _outlook(request: Hookable, version: str | None, choice: Choice) -> tuple[State, Strategy, str]:
     """Return the state, strategy and reason while Inductor is not imported."""
     waiting = "torch._inductor.graph is not imported yet"
     if version is None and not torch_is_there():
