@@ -145,9 +145,10 @@ def bounded_ir(enabled: Literal["auto"] | bool = True) -> Status:
     """Say which texts of IR nodes are bounded: ``str()`` and ``repr()``, whoever asks for them.
 
     Inductor writes a node with all that stands behind it, in errors, in assertions, and at DEBUG.  A bounded
-    text shows the node in full and those behind it by name.  Nothing but that text changes.  With ``"auto"``, the default of ``LOWERING_HOOKS_BOUNDED_IR``, a text of at most 100,000 characters is
-    Inductor's own, to the byte; a longer one is bounded, and ends in a line that says so.  :func:`remove`
-    ends it as well, and :func:`apply` begins it again.
+    text shows the node in full and those behind it by name.  Nothing but that text changes.  With ``"auto"``,
+    the default of ``LOWERING_HOOKS_BOUNDED_IR``, a text of at most 100,000 characters is Inductor's own, to
+    the byte; a longer one is bounded, and ends in a line that says so.  :func:`remove` ends it as well, and
+    :func:`apply` begins it again.
 
     Args:
         enabled: ``"auto"``; True for every text, whatever its length; False for none, those that never end

@@ -378,7 +378,7 @@ class Manager:
         return messages
 
     def _bound_ir_now(self) -> None:
-        ir = sys.modules.get("torch._inductor.ir")
+        ir: Any = sys.modules.get("torch._inductor.ir")
         problems: tuple[str, ...] = self._hooks.BoundedIR.problems(ir)
         if problems:
             raise _BrokenContractError("; ".join(problems))

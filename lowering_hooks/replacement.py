@@ -60,8 +60,8 @@ class Replacement:
 
 def as_function(standing: Any) -> Callable[..., Any]:
     """Return a method, as it stands in its class, as a function of self and the rest."""
-    if type(standing) is types.FunctionType:
-        return standing
+    if type(standing) in (types.FunctionType, types.WrapperDescriptorType):
+        return standing  # type: ignore[no-any-return]
     if not hasattr(type(standing), "__get__"):
         return lambda self, *args, **kwargs: standing(*args, **kwargs)
     # A descriptor that binds in its own way, such as what wrapt.wrap_function_wrapper leaves: a proxy, which

@@ -89,11 +89,12 @@ class BoundedIR:
         return None if owner is object or is_ir_class(owner) else vars(owner)[name]
 
     def _init_subclass(self) -> Any:
-        hook, root = self, self.root
+        hook = self
+        root: Any = self.root
         # PyTorch 2.0-2.15: IRNode defines none; if it does: it is called.
         original = vars(root).get("__init_subclass__")
 
-        def on_subclass(cls: type, **kwargs: Any) -> None:
+        def on_subclass(cls: type, /, **kwargs: Any) -> None:
             if original is None:
                 super(root, cls).__init_subclass__(**kwargs)
             else:

@@ -213,7 +213,7 @@ class Writer:
         whole = _Text()
         written: Any = whole.write(write)
         if not whole.problem:
-            return written  # whatever it is: str() says so where it is no text
+            return written  # type: ignore[no-any-return]  # str() says so where it is no text
         written = _by_name(write, short)
         note = f"\n... lowering-hooks cut this text of Inductor's: {whole.problem}"
         if len(written) + len(note) > MAX_CHARACTERS:
