@@ -33,6 +33,32 @@ def call_function_problems(
     return tuple(_call_function_problems(graph, exc, peel))
 
 
+def operator_text_problems(
+    exc: types.ModuleType, peel: Callable[[Any], Any] = lambda standing: standing
+) -> tuple[str, ...]:
+    """Say what keeps ``OperatorIssue.operator_str`` from being replaced; empty where nothing does.
+
+    Seen in 2.0.0 to 2.15.0: a static method of ``torch._inductor.exc.OperatorIssue``, which the error classes
+    of a lowering inherit, called as ``operator_str(target, args, kwargs)``.
+
+    Args:
+        exc: ``torch._inductor.exc``.
+        peel: As for :func:`call_function_problems`.
+    """
+    return tuple(_operator_text_problems(exc, peel))
+
+
+def ir_text_problems(ir: types.ModuleType | None) -> tuple[str, ...]:
+    """Say what keeps the text of IR nodes from being bounded; empty where nothing does.
+
+    Seen in 2.0.0 to 2.15.0: all IR classes derive from ``torch._inductor.ir.IRNode``.  What they have for
+    ``__str__`` and ``__repr__`` may be anything.
+    """
+    if isinstance(getattr(ir, "IRNode", None), type):
+        return ()
+    return ("torch._inductor.ir defines no class IRNode",)
+
+
 def set_proxy_problems(graph: types.ModuleType, lowering: types.ModuleType) -> tuple[str, ...]:
     """Say what keeps ``FALLBACK_ALLOW_LIST`` from being replaced; empty where nothing does.
 
@@ -142,7 +168,10 @@ def _call_function_problems(
         )
         if not _reaches_operator_str(standing, graph):
             yield "GraphLowering.call_function does not reach operator_str"
+    yield from _operator_text_problems(exc, peel)
 
+
+def _operator_text_problems(exc: types.ModuleType, peel: Callable[[Any], Any]) -> Iterator[str]:
     issue = getattr(exc, "OperatorIssue", None)
     # The errors of a lowering ask for it by `self`, so a plain function would not do.
     static = peel(getattr(issue, "__dict__", {}).get("operator_str"))

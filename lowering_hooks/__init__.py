@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import AbstractContextManager
+from typing import Literal
 
 # In a checkout, compat/ stands beside this folder; an install puts it inside.  Where it is only beside, the
 # package looks for its modules there as well: so Python started in a checkout works without any install, and
@@ -140,29 +141,34 @@ def remove() -> Status:
     return _manager.remove()
 
 
-def bounded_ir(enabled: bool = True) -> Status:
-    """Bound the text of IR nodes themselves, wherever Inductor asks for it, or let it be as it was.
+def bounded_ir(enabled: Literal["auto"] | bool = True) -> Status:
+    """Say which texts of IR nodes are bounded: ``str()`` and ``repr()``, whoever asks for them.
 
-    For ``TORCH_LOGS="+inductor"`` and the like on a deep model: Inductor's scheduler, too, writes a node with
-    all that stands behind it.  With this, ``str()`` and ``repr()`` of a node show the node in full and those
-    behind it by name, for ops of every namespace.  Nothing but that text changes.  Off unless it is asked
-    for, here or by ``LOWERING_HOOKS_BOUNDED_IR=1``; :func:`remove` takes it back as well, and :func:`apply`
-    does it again.
+    Inductor writes a node with all that stands behind it, in errors, in assertions, and at DEBUG.  A bounded
+    text shows the node in full and those behind it by name.  Nothing but that text changes.  With ``"auto"``,
+    the default of ``LOWERING_HOOKS_BOUNDED_IR``, a text of at most 100,000 characters is Inductor's own, to
+    the byte; a longer one is bounded, and ends in a line that says so.  :func:`remove` ends it as well, and
+    :func:`apply` begins it again.
 
     Args:
-        enabled: Whether it is to be bounded.
+        enabled: ``"auto"``; True for every text, whatever its length; False for none, those that never end
+            included.
 
     Returns:
         The status after it.
 
     Raises:
-        TypeError: ``enabled`` is not a bool.
+        TypeError: ``enabled`` is neither a bool nor a string.
+        ValueError: It is another string than ``"auto"``.
     """
     return _manager.bound_ir(enabled)
 
 
 def report() -> Report:
-    """Return which allowed ops fell back implicitly, how often, and the seconds spent describing them."""
+    """Return which ops fell back implicitly, failed or had a text cut, how often, and the seconds that took.
+
+    ``print(lowering_hooks.report())`` reads well, and says which namespaces were not allowed.
+    """
     return _manager.records.report()
 
 

@@ -18,13 +18,13 @@ from .inductor import GRAPH, Inductor, loaded
 from .loading import LoadingFinder, half_imported
 from .namespaces import Namespaces
 from .records import Records
-from .settings import Settings, requested
+from .settings import BoundedIRMode, Settings, bounded_ir_mode, requested
 from .status import BoundedIRState, Hooked, Idle, State, Status
 from .versions import installed_version, torch_is_there, torch_version
 from .vllm import vllm_conflict
 
 if TYPE_CHECKING:
-    from .hooks import BoundedIR, Hook
+    from .hooks import BoundedIR, Hook, Writer
 
 log = logging.getLogger("lowering_hooks")
 
@@ -49,9 +49,9 @@ class _Asked(NamedTuple):
 
 
 class _AskedIR(NamedTuple):
-    """Whether the text of IR nodes is to be bounded, as somebody asked last."""
+    """Whether the texts of IR nodes are to be bounded, as somebody asked last."""
 
-    bounded: bool
+    mode: BoundedIRMode
 
 
 class Manager:
@@ -78,6 +78,8 @@ class Manager:
         self._asked_ir = _AskedIR(False)
         self._settled_ir: tuple[_AskedIR, Inductor | None] = self._asked_ir, None
         self._bounded_ir: list[BoundedIR] = []  # one for each Inductor that was loaded
+        self._ir_problem = ""  # why the texts could not be bounded
+        self._writer: Writer | None = None  # once Inductor is there
 
         self._hooks: Any = None  # the package `hooks`, once it was needed
         self._told: set[str] = set()  # caveats that a WARNING has told already
@@ -121,15 +123,14 @@ class Manager:
         return self.status()
 
     def bound_ir(self, enabled: Any) -> Status:
-        if not isinstance(enabled, bool):
-            raise TypeError(f"not a bool: {enabled!r}; accepted: True, False")
-        self._bounds_ir = enabled
-        self._asked_ir = _AskedIR(enabled and self._settings.off is None)
+        mode = bounded_ir_mode(enabled)
+        self._bounds_ir = mode
+        self._asked_ir = _AskedIR(mode if self._settings.off is None else False)
         self._wait_and_settle()
         return self.status()
 
     def _wait_and_settle(self) -> None:
-        if self._asked.strategy is not None or self._asked_ir.bounded:
+        if self._asked.strategy is not None or self._asked_ir.mode:
             self._finder.install()
         self._settle()
 
@@ -142,8 +143,12 @@ class Manager:
         outlook = _outlook(self._asked.strategy, found, choice) if self._asked.strategy else None
         with self._lock:
             state, strategy, reason, conflicts = self._standing_in_words(outlook)
-            bounded_ir: BoundedIRState = bool(self._bounded_ir)
-            if self._asked_ir.bounded and not bounded_ir and self._settled_ir[0] is not self._asked_ir:
+            if self._ir_problem:
+                reason += f"; {self._ir_problem}"
+            bounded_ir: BoundedIRState = False
+            if self._bounded_ir and self._writer is not None:
+                bounded_ir = self._writer.mode
+            if self._asked_ir.mode and not self._bounded_ir and self._settled_ir[0] is not self._asked_ir:
                 bounded_ir = "pending"
         return Status(
             version=version,
@@ -189,7 +194,7 @@ class Manager:
             if not self._strategy_differs(inductor) and not self._ir_differs(inductor):
                 return
             version, choice = None, None
-            if inductor is not None and (self._asked.strategy is not None or self._asked_ir.bounded):
+            if inductor is not None and (self._asked.strategy is not None or self._asked_ir.mode):
                 # What may import comes first: nothing may be imported once the lock is held.
                 if not self._import_hooks(inductor):
                     return
@@ -216,18 +221,20 @@ class Manager:
             from . import hooks
         except Exception as error:
             if not half_imported(sys.modules.get(f"{__package__}.hooks")):
-                self._give_up(inductor, f"{type(error).__name__}: {error}")
+                self._give_up(inductor, _described(error))
             return False
         if half_imported(hooks):
             return False  # whoever is in the middle of importing it, in whatever thread, settles afterwards
         self._hooks = hooks
+        if self._writer is None:
+            self._writer = hooks.Writer(self.records)
         return True
 
     def _strategy_differs(self, inductor: Inductor | None) -> bool:
         return _differs(self._asked, self._asked.strategy is not None, self._settled, inductor)
 
     def _ir_differs(self, inductor: Inductor | None) -> bool:
-        return _differs(self._asked_ir, self._asked_ir.bounded, self._settled_ir, inductor)
+        return _differs(self._asked_ir, self._asked_ir.mode is not False, self._settled_ir, inductor)
 
     def _complete_inductor(self) -> Inductor | None:
         """Return the loaded Inductor; None while it is being imported."""
@@ -257,7 +264,7 @@ class Manager:
             try:
                 messages = self._hook_by_plan(asked.strategy, inductor, version, choice)
             except Exception as error:
-                problem = f"{type(error).__name__}: {error}"
+                problem = _described(error)
                 messages = [(logging.WARNING, f"nothing was hooked: {problem}")]
                 if isinstance(self._standing, Idle):
                     self._standing = Idle("inactive", problem)
@@ -324,7 +331,9 @@ class Manager:
             problems: tuple[str, ...] = hooks.problems_of(strategy, inductor)
             if problems:
                 raise _BrokenContractError("; ".join(problems))
-            hook = hooks.make_hook(strategy, inductor, self.namespaces, self.records, self._settings.detail)
+            hook = hooks.make_hook(
+                strategy, inductor, self.namespaces, self.records, self._settings.detail, self._writer
+            )
             hook.install()
             self._standing = Hooked(hook, _reason(why, hook), earlier)
         except BaseException as error:
@@ -335,7 +344,7 @@ class Manager:
                     standing.hook.install()
             if isinstance(error, _BrokenContractError) or not isinstance(error, Exception):
                 raise
-            raise _BrokenContractError(f"{type(error).__name__}: {error}") from error
+            raise _BrokenContractError(_described(error)) from error
         if not earlier:
             for replaced in before:
                 replaced.remove()
@@ -347,28 +356,35 @@ class Manager:
                 hook.remove()
 
     def _settle_ir(self, inductor: Inductor | None) -> list[Message]:
-        """Bound the text of IR nodes, or no longer, as was asked for, and return what is to be logged."""
+        """Bound the texts of IR nodes, or no longer, as was asked for, and return what is to be logged."""
         asked = self._asked_ir
         if not self._ir_differs(inductor):
             return []
         messages: list[Message] = []
-        if asked.bounded:
+        self._ir_problem = ""
+        if asked.mode is not False:
             try:
                 self._bound_ir_now()
             except Exception as error:
-                problem = f"{type(error).__name__}: {error}"
-                messages = [(logging.WARNING, f"the text of IR nodes could not be bounded: {problem}")]
+                problem = str(error) if isinstance(error, _BrokenContractError) else _described(error)
+                self._ir_problem = f"the texts of IR nodes cannot be bounded: {problem}"
+                messages = [(logging.WARNING, self._ir_problem)]
         else:
             while self._bounded_ir:
                 self._bounded_ir.pop().remove()
+        if self._writer is not None:
+            self._writer.mode = asked.mode if self._bounded_ir else False
         self._settled_ir = asked, inductor
         return messages
 
     def _bound_ir_now(self) -> None:
-        ir = sys.modules["torch._inductor.ir"]
+        ir: Any = sys.modules.get("torch._inductor.ir")
+        problems: tuple[str, ...] = self._hooks.BoundedIR.problems(ir)
+        if problems:
+            raise _BrokenContractError("; ".join(problems))
         if any(bounded.root is ir.IRNode for bounded in self._bounded_ir):
             return
-        bounded: BoundedIR = self._hooks.BoundedIR(ir)
+        bounded: BoundedIR = self._hooks.BoundedIR(ir, self._writer)
         try:
             bounded.install()
             self._bounded_ir.append(bounded)
@@ -379,6 +395,10 @@ class Manager:
 
 class _BrokenContractError(Exception):
     """The installed Inductor is not what a strategy needs; the text says in what."""
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _differs(

@@ -15,21 +15,27 @@ _YES: Final = {True: "yes", False: "no"}
 
 
 class OpReport(NamedTuple):
-    """What was seen of one op.
+    """What was seen of one op, or of another target of an FX node.
 
     Attributes:
-        op: The overload, such as ``"vllm.all_reduce.default"``; under ``set_proxy``, which is not told the
-            overload, the op's name, such as ``"vllm::all_reduce"``.
+        op: The overload, such as ``"vllm.all_reduce.default"``; the name of what else a node calls, such as
+            ``"cond"``; under ``set_proxy``, where the overload is not known, the op's name, such as
+            ``"vllm::all_reduce"``.  Of a text that is written after the lowering: the op that made the node
+            whose text it is.
         graph: Inductor's number for the graph where it was first met, such as ``"0"`` or ``"1 (backward)"``;
-            empty where it is not known, as under ``set_proxy``.
+            empty where it is not known.
         node: The name of the FX node where it was first met; empty where it is not known.
         fallbacks: How many times a fallback was made for it.  Inductor keeps a fallback for the life of
-            the process, so this is 1 unless something forgot it.
-        texts: How many times it was described, for the log or for an error.
+            the process, so this is 1 unless something forgot it; but it makes one for each call of an op with
+            an effect token.
+        texts: How many times it was described, for the log or for an error, or had a text cut.
         seconds: The time all these texts took.
-        shown: Whether one of them was in an error, or in a log line that INFO let through.
-        stock_characters: How many characters Inductor's own texts in the place of those that were shown would
-            have had, at least: of the nearest 256 IR nodes, and only what is certain to be written.
+        shown: Whether one of them was in an error, in a log line that INFO let through, or elsewhere.
+        stock_characters: How many characters Inductor's own texts in the place of those that were shown or
+            cut would have had, at least: what was written of them, or of the nearest 256 IR nodes what is
+            certain to be written.
+        cut: How many of the texts were Inductor's own, cut because they passed 100,000 characters.
+        allowed: False where it fell back while its namespace was not allowed.
     """
 
     op: str
@@ -40,10 +46,12 @@ class OpReport(NamedTuple):
     seconds: float
     shown: bool
     stock_characters: int
+    cut: int = 0
+    allowed: bool = True
 
 
 class Report(NamedTuple):
-    """The ops of allowed namespaces that fell back implicitly or failed, since the last reset.
+    """The ops that fell back implicitly, failed, or had a text cut, since the last reset.
 
     Attributes:
         ops: One entry for each op, in the order they were met.
@@ -53,22 +61,45 @@ class Report(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """The time spent describing ops, in seconds."""
+        """The time spent in texts, in seconds."""
         return sum(op.seconds for op in self.ops)
+
+    @property
+    def not_allowed(self) -> tuple[str, ...]:
+        """The namespaces of ops that fell back implicitly without being allowed, sorted."""
+        return tuple(sorted({_namespace(op.op) for op in self.ops if op.fallbacks and not op.allowed}))
 
     def __str__(self) -> str:
         if not self.ops:
-            return "no op of an allowed namespace fell back implicitly"
-        head = ("op", "first met in", "fallbacks", "texts", "seconds in texts", "shown", "in stock, at least")
-        rows = [head, *(_row(op) for op in self.ops)]
+            return "no op fell back implicitly, and no text was cut"
+        rows = [_HEAD, *(_row(op) for op in self.ops)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
+        lines = [
             "  ".join(
                 cell.ljust(width) if i < 2 else cell.rjust(width)
                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))
             )
             for row in rows
-        )
+        ]
+        if self.not_allowed:
+            names = ", ".join(map(repr, self.not_allowed))
+            lines.append(
+                f"fell back without being allowed: ops of {', '.join(self.not_allowed)}; "
+                f"lowering_hooks.allow({names}) has them described in a few lines, where anybody reads them"
+            )
+        return "\n".join(lines)
+
+
+_HEAD: Final = (
+    "op",
+    "first met in",
+    "fallbacks",
+    "texts",
+    "cut",
+    "seconds in texts",
+    "shown",
+    "in stock, at least",
+)
 
 
 def _row(op: OpReport) -> tuple[str, ...]:
@@ -78,10 +109,16 @@ def _row(op: OpReport) -> tuple[str, ...]:
         place,
         str(op.fallbacks),
         str(op.texts),
+        str(op.cut),
         f"{op.seconds:.6f}",
         _YES[op.shown],
         in_words(op.stock_characters),
     )
+
+
+def _namespace(op: str) -> str:
+    """Return the namespace of ``"ns::op"`` or ``"ns.op.overload"``."""
+    return op.partition("::")[0] if "::" in op else op.partition(".")[0]
 
 
 def in_words(characters: int) -> str:
@@ -104,11 +141,14 @@ class Records:
         # Only ever tried, never waited for.
         self._adding_up = threading.Lock()
 
-    def fell_back(self, op: str, site: Site = NOWHERE) -> None:
-        self._append(OpReport(op, site.graph, site.node, 1, 0, 0.0, False, 0))
+    def fell_back(self, op: str, site: Site = NOWHERE, allowed: bool = True) -> None:
+        self._append(OpReport(op, site.graph, site.node, 1, 0, 0.0, False, 0, 0, allowed))
 
     def described(self, op: str, site: Site, seconds: float, shown: bool, stock_characters: int) -> None:
         self._append(OpReport(op, site.graph, site.node, 0, 1, seconds, shown, stock_characters))
+
+    def cut(self, op: str, site: Site, seconds: float, shown: bool, stock_characters: int) -> None:
+        self._append(OpReport(op, site.graph, site.node, 0, 1, seconds, shown, stock_characters, 1))
 
     def report(self) -> Report:
         self._add_up()
@@ -155,4 +195,6 @@ def _sum(met: OpReport, event: OpReport) -> OpReport:
         seconds=met.seconds + event.seconds,
         shown=met.shown or event.shown,
         stock_characters=met.stock_characters + event.stock_characters,
+        cut=met.cut + event.cut,
+        allowed=met.allowed and event.allowed,
     )

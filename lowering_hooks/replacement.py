@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+from collections.abc import Callable
 from typing import Any, Final
 
 _MISSING: Final = object()
@@ -54,3 +56,14 @@ class Replacement:
             delattr(self.owner, self.name)
         else:
             setattr(self.owner, self.name, self.old)
+
+
+def as_function(standing: Any) -> Callable[..., Any]:
+    """Return a method, as it stands in its class, as a function of self and the rest."""
+    if type(standing) in (types.FunctionType, types.WrapperDescriptorType):
+        return standing  # type: ignore[no-any-return]
+    if not hasattr(type(standing), "__get__"):
+        return lambda self, *args, **kwargs: standing(*args, **kwargs)
+    # A descriptor that binds in its own way, such as what wrapt.wrap_function_wrapper leaves: a proxy, which
+    # calls itself a function when it is asked by isinstance.
+    return lambda self, *args, **kwargs: standing.__get__(self, type(self))(*args, **kwargs)

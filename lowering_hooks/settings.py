@@ -9,12 +9,19 @@ from typing import Any, Final, Literal, NamedTuple, cast
 from . import namespaces
 
 Detail = Literal["args", "graph", "full"]
+# Whether the texts of IR nodes are bounded: where they are longer than 100,000 characters, always, or never.
+BoundedIRMode = Literal["auto", True, False]
 Request = Literal["auto", "call_function", "set_proxy", "none"]
 
 STRATEGIES: Final = ("auto", "call_function", "set_proxy", "none")
 DETAILS: Final = ("args", "graph", "full")
 _OFF: Final = ("0", "off", "false", "no")
 _ON: Final = ("1", "on", "true", "yes")
+_MODES: Final[dict[str, BoundedIRMode]] = {
+    "auto": "auto",
+    **dict.fromkeys(_ON, True),
+    **dict.fromkeys(_OFF, False),
+}
 
 log = logging.getLogger("lowering_hooks")
 
@@ -27,7 +34,7 @@ class Settings(NamedTuple):
         namespaces: The default namespaces and those of ``LOWERING_HOOKS_NAMESPACES``.
         strategy: ``LOWERING_HOOKS_STRATEGY``.
         detail: ``LOWERING_HOOKS_DETAIL``.
-        bounded_ir: ``LOWERING_HOOKS_BOUNDED_IR``.
+        bounded_ir: ``LOWERING_HOOKS_BOUNDED_IR``: ``"auto"``, True or False.
         report: ``LOWERING_HOOKS_REPORT``; None where no file was asked for.
     """
 
@@ -35,7 +42,7 @@ class Settings(NamedTuple):
     namespaces: frozenset[str] = namespaces.DEFAULT
     strategy: Request = "auto"
     detail: Detail = "args"
-    bounded_ir: bool = False
+    bounded_ir: BoundedIRMode = "auto"
     report: str | None = None
 
 
@@ -51,7 +58,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         namespaces=namespaces.DEFAULT | _namespaces(environ),
         strategy=cast(Request, _choice(environ, "LOWERING_HOOKS_STRATEGY", STRATEGIES) or "auto"),
         detail=cast(Detail, _choice(environ, "LOWERING_HOOKS_DETAIL", DETAILS) or "args"),
-        bounded_ir=_choice(environ, "LOWERING_HOOKS_BOUNDED_IR", _ON + _OFF) in _ON,
+        bounded_ir=_MODES[_choice(environ, "LOWERING_HOOKS_BOUNDED_IR", tuple(_MODES)) or "auto"],
         report=environ.get("LOWERING_HOOKS_REPORT") or None,
     )
 
@@ -65,6 +72,21 @@ def requested(strategy: Any) -> Request:
     if not isinstance(strategy, str) or strategy not in STRATEGIES:
         raise ValueError(f"not a strategy: {strategy!r}; accepted: {', '.join(STRATEGIES)}")
     return cast(Request, strategy)
+
+
+def bounded_ir_mode(enabled: Any) -> BoundedIRMode:
+    """Return ``enabled`` if it is a way to bound the texts of IR nodes.
+
+    Raises:
+        TypeError: It is neither a bool nor a string.
+        ValueError: It is another string than ``"auto"``.
+    """
+    if isinstance(enabled, bool):
+        return enabled
+    if isinstance(enabled, str) and enabled == "auto":
+        return "auto"
+    error = ValueError if isinstance(enabled, str) else TypeError
+    raise error(f"not a way to bound texts: {enabled!r}; accepted: 'auto', True, False")
 
 
 def _choice(environ: Mapping[str, str], variable: str, accepted: tuple[str, ...]) -> str | None:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from .hooks import Hook
 
 State = Literal["pending", "active", "removed", "inactive", "displaced"]
-# Whether the text of IR nodes is bounded; "pending" where that is asked for and Inductor is not loaded.
-BoundedIRState = Literal[True, False, "pending"]
+# How the texts of IR nodes are bounded; "pending" where that is asked for and Inductor is not loaded.
+BoundedIRState = Literal["auto", True, False, "pending"]
 
 _ON_OFF: Final[dict[Any, str]] = {True: "on", False: "off"}
 
@@ -52,8 +52,9 @@ class Status(NamedTuple):
         reason: Why, in a sentence.
         namespaces: The allowed namespaces, here and now.
         conflicts: What others have done to the same places, and what that means; one sentence each.
-        bounded_ir: Whether the text of IR nodes themselves is bounded, as ``bounded_ir()`` asks for:
-            True, False, or ``"pending"`` where it is asked for and Inductor is not imported yet.
+        bounded_ir: Whether the texts of IR nodes themselves are bounded: ``"auto"`` (those that would pass
+            100,000 characters), True (all), False (none), or ``"pending"`` where ``"auto"`` or True is asked
+            for and Inductor is not imported yet.
     """
 
     version: str | None

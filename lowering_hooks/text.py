@@ -93,7 +93,7 @@ def _operator_text(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) 
     lines = [_clip(f"{_INDENT}target: {_safe_str(target)}")]
     room = MAX_CHARACTERS - len(lines[0])
     entries = [_Entry(f"args[{i}]", arg, 0) for i, arg in enumerate(args)]
-    entries += [_Entry(f"kwargs[{_atom(name)}]", arg, 0) for name, arg in dict(kwargs).items()]
+    entries += [_Entry(f"kwargs[{value_text(name)}]", arg, 0) for name, arg in dict(kwargs).items()]
     entries.reverse()  # a stack: the first argument on top
     while entries:
         entry = entries.pop()
@@ -114,7 +114,7 @@ def _describe(entry: _Entry) -> tuple[str, list[_Entry]]:
     try:
         value = entry.value
         if not _is_container(value):
-            return _atom(value), []
+            return value_text(value), []
         items, length = _items(value)
         if not any(is_ir(element) or _is_container(element) for _, element in items):
             return _inline(value, items, length), []
@@ -143,23 +143,23 @@ def _items(value: Any) -> tuple[list[tuple[str, Any]], int]:
     builtin = builtin_of(value)
     pairs = dict.items(value) if builtin is dict else enumerate(builtin.__iter__(value))
     first = itertools.islice(pairs, MAX_ELEMENTS)
-    return [(f"[{_atom(key)}]", element) for key, element in first], builtin.__len__(value)
+    return [(f"[{value_text(key)}]", element) for key, element in first], builtin.__len__(value)
 
 
 def _inline(value: Any, items: list[tuple[str, Any]], length: int) -> str:
     kind = type(value)
     if issubclass(kind, dict):
-        shown = [f"{label[1:-1]}: {_atom(element)}" for label, element in items]
+        shown = [f"{label[1:-1]}: {value_text(element)}" for label, element in items]
     else:
-        shown = [_atom(element) for _, element in items]
+        shown = [value_text(element) for _, element in items]
     if length > len(items):
         shown.append(f"... {length - len(items)} more")
     opening, closing = "[]" if issubclass(kind, list) else "()" if issubclass(kind, tuple) else "{}"
     return f"{opening}{', '.join(shown)}{closing}"
 
 
-def _atom(value: Any) -> str:
-    """Describe one value in one line, whatever it is."""
+def value_text(value: Any) -> str:
+    """Describe one value in one line, whatever it is.  Never raises."""
     try:
         if is_ir(value):
             return _ir(value)
@@ -170,7 +170,7 @@ def _atom(value: Any) -> str:
         if _is_container(value):
             return f"{_kind_name(kind)} of {_items(value)[1]}"
         if kind is slice:
-            return f"slice({_atom(value.start)}, {_atom(value.stop)}, {_atom(value.step)})"
+            return f"slice({value_text(value.start)}, {value_text(value.stop)}, {value_text(value.step)})"
         if module.split(".")[0] == "sympy" or hasattr(kind, "free_symbols"):
             return _expression(value)
         if module == "torch" and kind.__name__ in ("SymInt", "SymFloat", "SymBool"):
@@ -247,7 +247,7 @@ def _fields_of(outer: Any, inner: Any) -> str:
         "layout": "flexible" if type(layout).__name__ == "FlexibleLayout" else None,
         "device": _asked(outer, "get_device", "device"),
         "expr": _shown(_field(outer, "expr"), _expression),
-        "op": _shown(_op(inner), _safe_str),
+        "op": _shown(op_of(inner), _safe_str),
         "origins": _origins(inner),
     }
     return ", ".join(f"{key}={text}" for key, text in fields.items() if text is not None)
@@ -338,7 +338,7 @@ def _source(node: Any) -> str | None:
     with contextlib.suppress(Exception):  # no collection
         candidates += itertools.islice(_field(node, "origins"), MAX_ORIGINS)
     # Origins are in no order, and may hold those of an unrealized argument: the op's own come first.
-    op = _op(node)
+    op = op_of(node)
     candidates.sort(key=lambda origin: _field(origin, "target") is not op)
     return next((_one_line(line) for line in map(source_of, candidates) if line), None)
 
@@ -401,7 +401,7 @@ def _number(value: Any) -> str:
     # On many releases the sizes that are known are sympy's, which is slow to print them.
     if type(value).__module__ == "sympy.core.numbers" and value.is_Integer:
         return str(value.p)
-    return _atom(value)
+    return value_text(value)
 
 
 def _offset(layout: Any) -> str | None:
@@ -427,8 +427,8 @@ def _expression(expr: Any) -> str:
     return f"{type(expr).__name__} of more than {MAX_TERMS} terms"
 
 
-def _op(buffer: Any) -> Any:
-    """The op that made a buffer: the overload of an extern kernel, else what the origin node calls."""
+def op_of(buffer: Any) -> Any:
+    """Return the op that made a buffer: the overload of an extern kernel, else what the origin node calls."""
     for node in (buffer, _first(_field(buffer, "inputs"))):
         overload = _field(node, "op_overload")
         if overload is not None:
@@ -461,6 +461,13 @@ def _origins(node: Any) -> str | None:
 
 def _shown(value: Any, how: Any) -> str | None:
     return None if value is None else how(value)
+
+
+def target_name(target: Any) -> str:
+    """Return what an FX node calls, by name: an op's own, a function's with its module.  Never raises."""
+    if isinstance(target, (types.FunctionType, types.BuiltinFunctionType)):
+        return _one_line(f"{target.__module__}.{target.__qualname__}")
+    return _safe_str(target)
 
 
 def _safe_str(value: Any) -> str:

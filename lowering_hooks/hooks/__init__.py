@@ -15,12 +15,14 @@ from ..records import Records
 from ..settings import Detail
 from .call_function import CallFunctionHook
 from .ir_text import BoundedIR
+from .operator_text import OperatorText
 from .set_proxy import SetProxyHook
+from .writing import Writer
 
 # Now: nothing may be imported any more when the manager, which holds its lock then, has a contract checked.
 inspect_module()
 
-__all__ = ["BoundedIR", "Hook", "make_hook", "problems_of"]
+__all__ = ["BoundedIR", "Hook", "Writer", "make_hook", "problems_of"]
 
 
 class Hook(Protocol):
@@ -57,9 +59,18 @@ def problems_of(strategy: Strategy, inductor: Inductor) -> tuple[str, ...]:
 
 
 def make_hook(
-    strategy: Strategy, inductor: Inductor, namespaces: Namespaces, records: Records, detail: Detail
+    strategy: Strategy,
+    inductor: Inductor,
+    namespaces: Namespaces,
+    records: Records,
+    detail: Detail,
+    writer: Writer,
 ) -> Hook:
     """Return the hook of ``strategy`` for ``inductor``, which changes nothing until it is installed."""
-    if strategy == "call_function":
-        return CallFunctionHook(inductor, namespaces, records, detail)
-    return SetProxyHook(inductor, namespaces, records)
+    text = None
+    # The contract of call_function includes that of its text; set_proxy does without where it is broken.
+    if strategy == "call_function" or not OperatorText.problems(inductor):
+        text = OperatorText(inductor, namespaces, records, detail, writer)
+    if strategy == "call_function" and text is not None:
+        return CallFunctionHook(inductor, records, text)
+    return SetProxyHook(inductor, namespaces, records, text)

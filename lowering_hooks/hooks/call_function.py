@@ -13,17 +13,16 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import sys
 import types
 from collections.abc import Callable
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from typing import Any, Final
 
 from ..compat import call_function_problems, wraps
-from ..inductor import GRAPH, Inductor, loaded, name_of
-from ..namespaces import Namespaces
+from ..inductor import GRAPH, Inductor, attribute, loaded, name_of
 from ..records import Records
-from ..replacement import Replacement
-from ..settings import Detail
+from ..replacement import Replacement, as_function
 from ..site import site_of
 from .mark import marked, peeled
 from .operator_text import OperatorText
@@ -38,10 +37,13 @@ class CallFunctionHook:
     # The error messages and the log of allowed ops are all that changes.
     caveat: Final = ""
 
-    def __init__(self, inductor: Inductor, namespaces: Namespaces, records: Records, detail: Detail) -> None:
+    def __init__(self, inductor: Inductor, records: Records, text: OperatorText) -> None:
         self._inductor = inductor
         self._records = records
-        self._text = OperatorText(inductor, namespaces, records, detail)
+        self._text = text
+        self._overload = text.overload
+        # PyTorch 2.4-2.15: what calls an op with an effect token; if missing: such ops are not counted.
+        self._with_effects = attribute(sys.modules.get("torch._higher_order_ops.effects"), "with_effects")
         lowerings = inductor.lowering.lowerings
         if not isinstance(lowerings, dict):
             raise TypeError("torch._inductor.lowering.lowerings is no dict")
@@ -83,8 +85,9 @@ class CallFunctionHook:
         return (f"GraphLowering.call_function was wrapped after us by {name}",)
 
     def _wrap(self, original: Any) -> Callable[..., Any]:
-        run = _unbound(original)
+        run = as_function(original)
         note_fallback, lowerings = self._note_fallback, self._lowerings
+        note_effect, with_effects = self._note_effect, self._with_effects or object()
 
         # Hot path: runs once per node of every graph, between steps that push everything out of the
         # processor's caches, so it reads only local variables and two lengths.
@@ -95,6 +98,8 @@ class CallFunctionHook:
             finally:
                 if len(lowerings) > known:
                     note_fallback(target, len(lowerings) - known, self)
+                elif target is with_effects:
+                    note_effect(args, self)
 
         def call_function_of_others(self: Any, *args: Any, **kwargs: Any) -> Any:
             known = len(lowerings)
@@ -103,23 +108,41 @@ class CallFunctionHook:
             finally:
                 if len(lowerings) > known:
                     note_fallback(args[0] if args else None, len(lowerings) - known, self)
+                elif args and args[0] is with_effects:
+                    note_effect(args[1], self)
 
         wrapper = call_function if _takes_what_inductors_own_takes(original) else call_function_of_others
         return marked(functools.update_wrapper(wrapper, original), original)
 
     def _note_fallback(self, target: Any, added: int, lowering: Any) -> None:
-        """Count the fallback of an allowed op if it is among the last ``added`` lowerings.  Never raises."""
+        """Count the fallback of an op if it is among the last ``added`` lowerings.  Never raises."""
         try:
             # The others are of ops that Inductor met on the way, or in another thread.
             newest = itertools.islice(reversed(self._lowerings), added)
-            if not self._live or not self._text.allows(target) or all(op is not target for op in newest):
+            if not self._live or all(op is not target for op in newest):
+                return
+            if not isinstance(target, self._overload):
                 return
             allow_list = self._inductor.graph.FALLBACK_ALLOW_LIST
             if target.name().split(".")[0] not in allow_list:
-                self._records.fell_back(str(target), site_of(lowering, target))
+                self._records.fell_back(str(target), site_of(lowering, target), self._text.allows(target))
         except Exception:
             # The allow list may be anybody's object.  A count is not worth a failed compile.
             log.debug("could not count the fallback of %s", type(target), exc_info=True)
+
+    def _note_effect(self, args: Any, lowering: Any) -> None:
+        """Count the fallback of an op with an effect token, ``args[1]``.  Never raises.
+
+        Inductor makes one for each call, and no entry in ``lowerings`` (seen in 2.4.1, 2.8.0, 2.12.1 and
+        2.15.0).
+        """
+        try:
+            op = args[1]
+            if self._live and isinstance(op, self._overload) and op not in self._lowerings:
+                site = site_of(lowering, self._with_effects)
+                self._records.fell_back(str(op), site, self._text.allows(op))
+        except Exception:
+            log.debug("could not count the fallback of an op with an effect token", exc_info=True)
 
 
 def _takes_what_inductors_own_takes(function: Any) -> bool:
@@ -130,14 +153,3 @@ def _takes_what_inductors_own_takes(function: Any) -> bool:
     takes_more = code.co_kwonlyargcount or code.co_flags & (CO_VARARGS | CO_VARKEYWORDS)
     names = code.co_varnames[: code.co_argcount]
     return names == ("self", "target", "args", "kwargs") and not takes_more
-
-
-def _unbound(original: Any) -> Callable[..., Any]:
-    """Return ``original``, as it stands in the class, as a function of self and the rest."""
-    if type(original) is types.FunctionType:
-        return original
-    if not hasattr(type(original), "__get__"):
-        return lambda self, *args, **kwargs: original(*args, **kwargs)
-    # A descriptor that binds in its own way, such as what wrapt.wrap_function_wrapper leaves: a proxy, which
-    # calls itself a function when it is asked by isinstance.
-    return lambda self, *args, **kwargs: original.__get__(self, type(self))(*args, **kwargs)

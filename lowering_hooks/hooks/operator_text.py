@@ -1,8 +1,9 @@
-"""Replaces ``OperatorIssue.operator_str``: a bounded text for the ops of allowed namespaces.
+"""Replaces ``OperatorIssue.operator_str``: a short text for the ops of allowed namespaces.
 
 Inductor's own text of an op prints the arguments with everything behind them.
 ``GraphLowering.call_function`` asks for it to log a fallback, the errors of a lowering for their message, and
-whoever else likes to.
+whoever else likes to.  Both strategies use this hook.  The text of any other op is Inductor's own, cut where
+it passes the limit.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
-from typing import Any, Final
+from typing import Any
 
-from ..compat import release_of, wrapped_functions
+from ..compat import operator_text_problems, release_of, wrapped_functions
 from ..inductor import Inductor, attribute, lowering_in_progress, name_of
 from ..ir_graph import tree_characters
 from ..namespaces import Namespaces
@@ -25,25 +26,29 @@ from ..settings import Detail
 from ..site import Site, site_of
 from ..text import MAX_ERROR_NODES, extent_text, graph_text, operator_text, site_text
 from .mark import marked, peeled
+from .writing import Writer
 
 log = logging.getLogger("lowering_hooks")
 
-# Shorter texts, in seconds, are not added up for the hint.
-_HINT_FLOOR: Final = 0.1
-# Seconds that the ops of a namespace may spend in Inductor's own text before a hint is given.
-HINT_SECONDS: Final = 5.0
-
 
 class OperatorText:
-    """The bounded text in the place of ``operator_str`` of one loaded Inductor."""
+    """What stands in the place of ``operator_str`` of one loaded Inductor."""
 
-    def __init__(self, inductor: Inductor, namespaces: Namespaces, records: Records, detail: Detail) -> None:
+    def __init__(
+        self,
+        inductor: Inductor,
+        namespaces: Namespaces,
+        records: Records,
+        detail: Detail,
+        writer: Writer,
+    ) -> None:
         self._inductor = inductor
         self._namespaces = namespaces
         self._records = records
         self._detail = detail
-        self._overload: Any = inductor.torch._ops.OpOverload
-        if not isinstance(self._overload, type):
+        self._writer = writer
+        self.overload: Any = inductor.torch._ops.OpOverload
+        if not isinstance(self.overload, type):
             raise TypeError("torch._ops.OpOverload is no class")
         self._call_function_codes = _codes_of_call_function(inductor)
         self._log_codes = self._call_function_codes + _code_of_lazy_string()
@@ -51,13 +56,16 @@ class OperatorText:
         # False once removed.  A wrapper that somebody else wrapped meanwhile stays in their chain, and only
         # passes calls on from then on.
         self._live = False
-        self._spent: dict[str, float] = {}  # seconds in Inductor's text, by namespaces that are not allowed
 
         issue_class = inductor.exc.OperatorIssue
         original = peeled(vars(issue_class)["operator_str"])
         self._replacement = Replacement(
             issue_class, "operator_str", staticmethod(self._wrap(original)), original
         )
+
+    @staticmethod
+    def problems(inductor: Inductor) -> tuple[str, ...]:
+        return operator_text_problems(inductor.exc, peeled)
 
     def install(self) -> None:
         self._live = True
@@ -76,7 +84,7 @@ class OperatorText:
     def allows(self, target: Any) -> bool:
         """Whether ``target`` is an op of an allowed namespace.  Never raises."""
         try:
-            return isinstance(target, self._overload) and self._namespaces.allows(target.namespace)
+            return isinstance(target, self.overload) and self._namespaces.allows(target.namespace)
         except Exception:
             return False
 
@@ -93,24 +101,19 @@ class OperatorText:
 
             if not hook._live:
                 return inductors_own()
-            if not hook.allows(target):
-                start = time.perf_counter()
-                text = inductors_own()
-                hook._hint(target, time.perf_counter() - start)
-                return text
-            asker = sys._getframe(1).f_code
-            site = _site_of(target)
+            asker, site = sys._getframe(1).f_code, _site_of(target)
+            is_seen = not hook._is_unseen(asker)
+            if not hook.allows(target) or (hook._detail == "full" and is_seen):
+                short = functools.partial(hook._bounded, target, args, kwargs, site, False)
+                return hook._writer.operator(target, site, [args, kwargs], inductors_own, short, is_seen)
             start = time.perf_counter()
-            if hook._is_unseen(asker):
-                text, is_shown, characters = operator_text(target, (), {}), False, 0
-            elif hook._detail == "full" and _is_one_of(asker, hook._log_codes):
-                text = inductors_own()
-                is_shown, characters = True, len(text)
-            else:
+            if is_seen:
                 text = hook._bounded(target, args, kwargs, site, _is_one_of(asker, hook._log_codes))
-                is_shown, characters = True, tree_characters([args, kwargs])
+                characters = tree_characters([args, kwargs])
+            else:
+                text, characters = operator_text(target, (), {}), 0
             seconds = time.perf_counter() - start
-            hook._records.described(str(target), site, seconds, is_shown, characters)
+            hook._records.described(str(target), site, seconds, is_seen, characters)
             return text
 
         return marked(operator_str, static)
@@ -139,32 +142,6 @@ class OperatorText:
         else:
             behind = graph_text(args, kwargs, MAX_ERROR_NODES)
         return "\n".join(filter(None, (operator_text(target, args, kwargs), site_text(site), behind)))
-
-    def _hint(self, target: Any, seconds: float) -> None:
-        """Say once for each namespace that allowing it would have saved the time.
-
-        Only an overload has a namespace that can be allowed.
-        """
-        if seconds <= _HINT_FLOOR:
-            return
-        try:
-            if not isinstance(target, self._overload):
-                return
-            namespace = target.namespace
-            before = self._spent.get(namespace, 0.0)
-            self._spent[namespace] = before + seconds
-            if before <= HINT_SECONDS < before + seconds:
-                log.warning(
-                    "Inductor spent %.1f s writing out the arguments of ops of the namespace %s, last of %s; "
-                    "to end that: lowering_hooks.allow(%r), or LOWERING_HOOKS_NAMESPACES=%s",
-                    before + seconds,
-                    namespace,
-                    target,
-                    namespace,
-                    namespace,
-                )
-        except Exception:
-            log.debug("no hint for %s", type(target), exc_info=True)
 
 
 def _site_of(target: Any) -> Site:

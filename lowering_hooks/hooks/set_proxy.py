@@ -21,8 +21,9 @@ from ..inductor import Inductor, lowering_in_progress, name_of
 from ..namespaces import Namespaces
 from ..records import Records
 from ..replacement import Replacement
-from ..site import node_in_progress
+from ..site import NOWHERE, node_in_progress, site_of
 from ..vllm import is_vllms
+from .operator_text import OperatorText
 
 log = logging.getLogger("lowering_hooks")
 
@@ -68,7 +69,8 @@ class AllowListProxy(MutableSet[Any]):
     Args:
         inner: The set to stand around.  If it is such a proxy already, its inner set is taken.
         namespaces: The allowed namespaces, such as ``{"vllm"}``.  Asked at every membership test.
-        on_fallback: Called with the name of an op that was let in without having a lowering yet.
+        on_fallback: Called when Inductor is about to make a fallback of an op that has no lowering yet: with
+            the op's name, its overload (None where it is not known) and whether the op was let in.
     """
 
     _lowering_hooks_proxy: Final = True
@@ -77,7 +79,7 @@ class AllowListProxy(MutableSet[Any]):
         self,
         inner: Any,
         namespaces: Container[str],
-        on_fallback: Callable[[str], None] | None = None,
+        on_fallback: Callable[[str, Any, bool], None] | None = None,
     ) -> None:
         self._inner = inner._inner if is_proxy(inner) else inner
         self._namespaces = namespaces
@@ -86,7 +88,7 @@ class AllowListProxy(MutableSet[Any]):
 
     def __contains__(self, name: object) -> bool:
         if not isinstance(name, str) or not self._covers(name):
-            return name in self._inner
+            return name in self._inner or self._passed_over(name)
         if name in self._inner and not is_vllms(self._inner):
             return True  # the set's own entry, which stock gives no constraint
         return self._let_in(name) or name in self._inner
@@ -102,13 +104,13 @@ class AllowListProxy(MutableSet[Any]):
         if lowering is None:
             return True
         try:
-            if not getattr(lowering.config, "implicit_fallbacks", True):
+            if not _makes_implicit_fallbacks(lowering):
                 return False
             unknown = [op for op in _overloads_in_turn(lowering, name) if op not in lowering.lowerings]
             if not _record_layout_constraints(lowering, unknown):
                 return False
             if unknown and self._on_fallback is not None:
-                self._on_fallback(name)
+                self._on_fallback(name, _overload_in_turn(name), True)
         except Exception:
             # Without the constraint the kernel might read garbage.  Rather the slow way than that.
             if not self._failed:
@@ -121,6 +123,17 @@ class AllowListProxy(MutableSet[Any]):
                 )
             return False
         return True
+
+    def _passed_over(self, name: Any) -> bool:
+        """Say that an op is not let in, and count it if Inductor is about to make a fallback of it."""
+        try:
+            lowering, op = sys.modules["torch._inductor.lowering"], _overload_in_turn(name)
+            is_new = op is not None and op not in lowering.lowerings
+            if is_new and self._on_fallback is not None and _makes_implicit_fallbacks(lowering):
+                self._on_fallback(name, op, False)
+        except Exception:
+            log.debug("could not count the fallback of %s", type(name), exc_info=True)
+        return False
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._inner)
@@ -199,11 +212,15 @@ class SetProxyHook:
 
     strategy: Final = "set_proxy"
 
-    def __init__(self, inductor: Inductor, allowed: Namespaces, records: Records) -> None:
+    def __init__(
+        self, inductor: Inductor, allowed: Namespaces, records: Records, text: OperatorText | None
+    ) -> None:
         self._allowed = allowed
+        self._records = records
+        self._text = text  # None where its contract is broken
         self._live = False
         found = inductor.lowering.FALLBACK_ALLOW_LIST
-        proxy = AllowListProxy(found, _WhileLive(self), records.fell_back)
+        proxy = AllowListProxy(found, _WhileLive(self), self._fell_back)
         self._replacements = tuple(
             Replacement(module, "FALLBACK_ALLOW_LIST", proxy, proxy._inner)
             for module in (inductor.lowering, inductor.graph)
@@ -218,20 +235,29 @@ class SetProxyHook:
         self._live = True
         for replacement in self._replacements:
             replacement.put()
+        if self._text is not None:
+            self._text.install()
 
     def remove(self) -> None:
         self._live = False
         for replacement in self._replacements:
             replacement.put_back()
+        if self._text is not None:
+            self._text.remove()
 
     def displaced_by(self) -> str | None:
         for replacement in self._replacements:
             if not replacement.stands():
                 return name_of(replacement.standing())
-        return None
+        return None if self._text is None else self._text.displaced_by()
 
     def conflicts(self) -> tuple[str, ...]:
         return ()
+
+    def _fell_back(self, name: str, op: Any, allowed: bool) -> None:
+        if self._live:
+            site = NOWHERE if op is None else site_of(lowering_in_progress(), op)
+            self._records.fell_back(name if op is None else str(op), site, allowed)
 
     def allows(self, namespace: str) -> bool:
         return self._live and namespace in self._allowed.current()
@@ -266,11 +292,22 @@ def _overloads_in_turn(lowering: Any, name: str) -> list[Any]:
     node that is being lowered; the others' constraints are their owner's business until it is their turn.
     Where no such node is known, every overload may be meant whose owner has registered no constraint.
     """
-    overloads = _overloads(name)
-    target = getattr(node_in_progress(lowering_in_progress()), "target", None)
-    if any(op is target for op in overloads):
+    target = _overload_in_turn(name)
+    if target is not None:
         return [target]
-    return [op for op in overloads if not _has_constraint(lowering, op)]
+    return [op for op in _overloads(name) if not _has_constraint(lowering, op)]
+
+
+def _overload_in_turn(name: Any) -> Any:
+    """Return the overload that is being lowered; None where that is not one of those ``name`` stands for."""
+    target = getattr(node_in_progress(lowering_in_progress()), "target", None)
+    if not isinstance(name, str) or target is None:
+        return None
+    return target if any(op is target for op in _overloads(name)) else None
+
+
+def _makes_implicit_fallbacks(lowering: Any) -> bool:
+    return bool(getattr(lowering.config, "implicit_fallbacks", True))
 
 
 def _has_constraint(lowering: Any, op: Any) -> bool:

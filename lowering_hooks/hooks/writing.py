@@ -1,0 +1,268 @@
+"""Writes a text that holds IR under a limit: whole where it fits, else bounded.
+
+The text of an IR node holds those of its operands, and theirs: a tree drawn from a graph, exponential in
+depth.  How long it will be cannot be told beforehand, so it is written and counted, and given up once it has
+passed the limit.  Then it is written again: the node in full, and what stands behind it by name.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from ..inductor import lowering_in_progress
+from ..ir_graph import BOXES, held, tree_characters, unboxed
+from ..records import Records, in_words
+from ..settings import BoundedIRMode
+from ..site import NOWHERE, Site, node_in_progress, site_of
+from ..text import op_of, target_name, value_text
+
+log = logging.getLogger("lowering_hooks")
+
+# A text of at most this many characters is Inductor's own.
+MAX_CHARACTERS: Final = 100_000
+# One text may ask for the texts of this many nodes.  Without this limit, nodes that clip the texts of their
+# operands, or leave them out, would never come to the limit of characters.
+MAX_NODES: Final = 100_000
+# A node without a name is written in full inside of this many others: a view of a view of a computation.
+_MAX_UNNAMED: Final = 8
+
+_TO_HAVE_IT: Final = "LOWERING_HOOKS_BOUNDED_IR=off has it written whole, however long that takes"
+_TOO_LONG: Final = f"it has more than {MAX_CHARACTERS:,} characters; {_TO_HAVE_IT}"
+_TOO_MANY: Final = f"it asks for the texts of more than {MAX_NODES:,} nodes; {_TO_HAVE_IT}"
+_TOO_DEEP: Final = "it is too deep for Python's recursion limit"
+
+
+class _Stop(BaseException):
+    """Ends a text that has passed a limit.
+
+    It is raised where a nested node's text begins or ends, and caught where the outermost text began.  No
+    ``except Exception`` in between catches it; whoever catches it all the same is given no more texts.
+    """
+
+
+class _Text:
+    """One attempt to write a text.
+
+    Attributes:
+        unnamed: How many nodes without a name are written in full inside one another; None where nested
+            nodes are written as Inductor writes them, whether they have a name or not.
+        node: The node that is being written now, where nested nodes are written by name.
+        depth: How many nodes are being written inside one another then.
+        nodes: How many nodes' texts have been asked for; more than :data:`MAX_NODES` once it is given up.
+        characters: How many characters it will have at least: those of the nodes that are written so far.
+        problem: Why it was given up; empty where it was not.
+    """
+
+    __slots__ = ("characters", "depth", "node", "nodes", "problem", "unnamed")
+
+    def __init__(self, unnamed: int | None = None) -> None:
+        self.unnamed = unnamed
+        self.node: Any = None
+        self.depth = 0
+        self.nodes = 0
+        self.characters = 0
+        self.problem = ""
+
+    def write(self, write: Callable[[], str]) -> str | None:
+        """Return what ``write`` returns; None where that passes a limit.  Raises what ``write`` raises."""
+        _thread.text = self
+        try:
+            written = write()
+        except _Stop:
+            return None
+        except RecursionError:
+            self.problem = self.problem or _TOO_DEEP
+            return None
+        finally:
+            _thread.text = None
+        if isinstance(written, str) and len(written) > MAX_CHARACTERS and not self.problem:
+            self.give_up(len(written), _TOO_LONG)
+        return None if self.problem else written
+
+    def give_up(self, characters: int, problem: str) -> _Stop:
+        """Give the text no more nodes, and return what is to be raised."""
+        self.characters = characters
+        self.nodes = MAX_NODES + 1
+        self.problem = self.problem or problem
+        return _Stop()
+
+    def by_name(self, original: Callable[..., str], node: Any, args: Any, kwargs: Any) -> str:
+        """Write a nested node by name; the outermost one, and those that have none, in full."""
+        # A class may ask its base class, or its __repr__ its __str__: that is still the same node.
+        if node is self.node or type(node).__name__ in BOXES:
+            return original(node, *args, **kwargs)
+        if self.depth and (isinstance(held(node, "name"), str) or self.depth > (self.unnamed or 0)):
+            return _name(node)
+        outer, self.node = self.node, node
+        self.depth += 1
+        try:
+            return original(node, *args, **kwargs)
+        finally:
+            self.node = outer
+            self.depth -= 1
+
+
+class _Thread(threading.local):
+    """The text that this thread writes: the outermost one, of which all others are parts."""
+
+    text: _Text | None = None
+
+
+_thread: Final = _Thread()
+
+
+class Writer:
+    """Writes the texts of IR nodes, and of what holds them.
+
+    Args:
+        records: Where it says which texts were cut.
+
+    Attributes:
+        mode: Whether texts are bounded: ``"auto"`` where they pass the limit, True always, False never.  It
+            may be set at any time.
+        before_next: What is to be called, once, before the next text is written.
+    """
+
+    def __init__(self, records: Records) -> None:
+        self.mode: BoundedIRMode = False
+        self.before_next: list[Callable[[], object]] = []
+        self._records = records
+        self._told: set[str] = set()  # targets that an INFO line has named
+
+    def wrap(self, original: Callable[..., str]) -> Callable[..., str]:
+        """Return a function for ``original``, the ``__str__`` or ``__repr__`` of an IR class."""
+        thread, outermost = _thread, self._node
+
+        # Called for every node of a text, so what is done here stands here.  It also adds one frame to each
+        # node's, of which Python allows some thousand.
+        @functools.wraps(original)
+        def text(node: Any, *args: Any, **kwargs: Any) -> str:  # PyTorch 2.0: Loops.__str__ takes names
+            current = thread.text
+            if current is None:
+                return outermost(original, node, args, kwargs)
+            current.nodes += 1
+            if current.nodes > MAX_NODES:
+                raise current.give_up(current.characters, _TOO_MANY)
+            before = current.characters
+            try:
+                if current.unnamed is None:
+                    written = original(node, *args, **kwargs)
+                else:
+                    written = current.by_name(original, node, args, kwargs)
+            except Exception:
+                current.characters = before  # whoever catches it writes something else
+                raise
+            if isinstance(written, str):
+                # It holds the texts of the node's own operands, which are not counted again.
+                current.characters = before + len(written)
+                if current.characters > MAX_CHARACTERS:
+                    raise current.give_up(current.characters, _TOO_LONG)
+            return written
+
+        return text
+
+    def operator(
+        self,
+        target: Any,
+        site: Site,
+        values: Iterable[Any],
+        write: Callable[[], str],
+        short: Callable[[], str],
+        is_seen: bool,
+    ) -> str:
+        """Return the text of an op with its arguments, which together are one text.
+
+        Args:
+            target: The op.
+            site: Where it is lowered.
+            values: Its arguments.
+            write: Writes Inductor's own text.
+            short: Writes a short one, for arguments whose names alone pass a limit.
+            is_seen: Whether anybody reads the text.
+        """
+        if _thread.text is not None:  # a part of the text of somebody's node
+            return write()
+        return self._bounded(write, short, values, lambda: (target_name(target), site), is_seen)
+
+    def _node(self, original: Callable[..., str], node: Any, args: Any, kwargs: Any) -> str:
+        """Return the text of a node that is no part of another text."""
+        while self.before_next:
+            self.before_next.pop()()
+        write = functools.partial(original, node, *args, **kwargs)
+        short = functools.partial(value_text, node)
+        return self._bounded(write, short, (node,), functools.partial(_asked_for, node), True)
+
+    def _bounded(
+        self,
+        write: Callable[[], str],
+        short: Callable[[], str],
+        values: Iterable[Any],
+        asked_for: Callable[[], tuple[str, Site]],
+        is_seen: bool,
+    ) -> str:
+        if self.mode is False:
+            return write()
+        if self.mode is True:
+            return _by_name(write, short)
+        start = time.perf_counter()
+        whole = _Text()
+        written: Any = whole.write(write)
+        if not whole.problem:
+            return written  # type: ignore[no-any-return]  # str() says so where it is no text
+        written = _by_name(write, short)
+        note = f"\n... lowering-hooks cut this text of Inductor's: {whole.problem}"
+        if len(written) + len(note) > MAX_CHARACTERS:
+            written = short()
+        try:
+            seconds = time.perf_counter() - start
+            characters = max(whole.characters, tree_characters(values))
+            self._note_cut(*asked_for(), seconds, is_seen, characters, whole.problem)
+        except Exception:
+            # A count and a log line are not worth a failed compile.
+            log.debug("could not count a text that was cut", exc_info=True)
+        return written + note
+
+    def _note_cut(
+        self, target: str, site: Site, seconds: float, is_seen: bool, characters: int, problem: str
+    ) -> None:
+        self._records.cut(target, site, seconds, is_seen, characters)
+        if target in self._told:
+            return
+        self._told.add(target)
+        if characters > MAX_CHARACTERS:
+            problem = f"it has at least {in_words(characters)}"
+        log.info(
+            "lowering-hooks cut Inductor's text of %s: %s; lowering_hooks.report() lists all that were cut",
+            target,
+            problem,
+        )
+
+
+def _by_name(write: Callable[[], str], short: Callable[[], str]) -> str:
+    """Return a text in which the nodes behind a node are written by name."""
+    for unnamed in (_MAX_UNNAMED, 0):
+        text = _Text(unnamed)
+        written: Any = text.write(write)
+        if not text.problem:
+            return written  # type: ignore[no-any-return]
+    return short()
+
+
+def _asked_for(node: Any) -> tuple[str, Site]:
+    """Return the op whose lowering asks for a node's text, and its place; else the op that made the node."""
+    lowering = lowering_in_progress()
+    lowered = node_in_progress(lowering)
+    if str(getattr(lowered, "op", "")).startswith("call_"):
+        return target_name(lowered.target), site_of(lowering, lowered.target)
+    op = op_of(unboxed(node))
+    return target_name(op) if op is not None else type(node).__name__, NOWHERE
+
+
+def _name(node: Any) -> str:
+    name = held(node, "name")
+    return f"<{name} {type(node).__name__}>" if isinstance(name, str) else f"<{type(node).__name__}>"
