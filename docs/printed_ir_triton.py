@@ -5,7 +5,7 @@ import triton.language as tl
 
 
 @triton.jit
-def add_one(x_pointer, out_pointer, size, BLOCK: tl.constexpr):
-    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+def add_one(x_pointer, out_pointer, size, block: tl.constexpr):
+    offsets = tl.program_id(0) * block + tl.arange(0, block)
     mask = offsets < size
     tl.store(out_pointer + offsets, tl.load(x_pointer + offsets, mask=mask) + 1, mask=mask)
