@@ -156,6 +156,16 @@ def configured(act: Act, **settings: Any) -> Act:
     return run
 
 
+def with_scalars(act: Act) -> Act:
+    """Return ``act`` with Dynamo capturing scalars, which PyTorch 2.8 makes loops of a scan with."""
+
+    def run() -> Any:
+        with torch._dynamo.config.patch(capture_scalar_outputs=True):
+            return act()
+
+    return run
+
+
 def needed(module: str, name: str) -> Any:
     """Return something of PyTorch that not all releases have."""
     try:
@@ -340,7 +350,7 @@ def scan(ops: Ops, layers: int) -> Act:
         x, r = chain(ops, x, layers)
         return scanned(lambda carry, x: (ops.late(carry), ops.one(x)), x[0], r)
 
-    return compiled(forward, tensor())
+    return with_scalars(compiled(forward, tensor()))
 
 
 def associative_scan(ops: Ops, layers: int) -> Act:
@@ -371,7 +381,7 @@ def map_(ops: Ops, layers: int) -> Act:
         x, r = chain(ops, x, layers)
         return mapped(lambda row: ops.late(row), x), r
 
-    return compiled(forward, tensor())
+    return with_scalars(compiled(forward, tensor()))
 
 
 def invoke_subgraph(ops: Ops, layers: int) -> Act:
@@ -457,6 +467,8 @@ def control_deps(ops: Ops, layers: int) -> Act:
 
 
 def mutation(ops: Ops, layers: int) -> Act:
+    needed("torch._higher_order_ops.auto_functionalize", "auto_functionalized")
+
     def forward(x: Any) -> Any:
         x, r = chain(ops, x, layers)
         ops.change(x)
@@ -793,10 +805,10 @@ def many_arguments(ops: Ops, layers: int) -> Act:
 
 
 def straight_chain(ops: Ops, layers: int) -> Act:
-    """Ten times as deep, without a second output: text that grows by a line a layer, and calls as deep as that."""
+    """Five times as deep, without a second output: text that grows by a line a layer, and calls as deep as that."""
 
     def forward(x: Any) -> Any:
-        for _ in range(10 * layers):
+        for _ in range(5 * layers):
             x = ops.one(x)
         return ops.late(x)
 
@@ -910,10 +922,10 @@ MODELS |= {
         "AssertionError",
     ),
     "straight_chain": Model(
-        straight_chain, "error", "ten times as many ops with one output each; the last one fails"
+        straight_chain, "error", "five times as many ops with one output each; the last one fails"
     ),
     "straight_chain-log": Model(
-        straight_chain, "log", "ten times as many ops with one output each; logs at DEBUG"
+        straight_chain, "log", "five times as many ops with one output each; logs at DEBUG"
     ),
     "locals_of_a_traceback": Model(
         locals_of_a_traceback,
@@ -927,14 +939,20 @@ MODELS |= {
 
 
 class Texts:
-    """Counts what the loggers of PyTorch write."""
+    """Counts what the loggers of PyTorch write.
 
-    def __init__(self) -> None:
+    Args:
+        cause: What one of the texts may hold.
+    """
+
+    def __init__(self, cause: str) -> None:
+        self.cause, self.has_cause = cause, False
         self.total = 0
         self.largest = (0, "", "")
 
     def count(self, logger: str, text: str) -> None:
         self.total += len(text)
+        self.has_cause = self.has_cause or self.cause in text
         self.largest = max(self.largest, (len(text), logger, text[:60]))
 
     def listen(self, everything: bool) -> None:
@@ -1089,7 +1107,7 @@ def run_model(name: str, layers: int, askers: bool = False) -> dict[str, Any]:
             act = model.build(Ops(failing=model.way == "error"), layers)
         except UnavailableError as missing:
             return measured | {"unavailable": str(missing)}
-        texts, asked = Texts(), Askers()
+        texts, asked = Texts(model.cause), Askers()
         texts.listen(everything=model.way in ("log", "files"))
         if askers:
             asked.watch()
@@ -1106,7 +1124,7 @@ def run_model(name: str, layers: int, askers: bool = False) -> dict[str, Any]:
             "error": type(error).__name__ if error else "",
             "message": len(message),
             "raised_in": raised_in(error) if error else "",
-            "cause": model.cause in message,
+            "cause": model.cause in message or texts.has_cause,
             "head": str(error)[:300] if error else "",
             "log": texts.total,
             "largest_log": texts.largest,
