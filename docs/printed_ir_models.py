@@ -538,6 +538,12 @@ def autotuning(ops: Ops, layers: int) -> Act:
     return configured(act, freezing=True, max_autotune=True, max_autotune_gemm_backends="ATEN,CPP")
 
 
+def cpp_template(ops: Ops, layers: int) -> Act:
+    """Autotuning with one choice, so that no timing decides what code there is."""
+    act = without_gradient(compiled(Linear(ops, layers).eval(), tensor()))
+    return configured(act, freezing=True, max_autotune=True, max_autotune_gemm_backends="CPP")
+
+
 def cpp_wrapper(ops: Ops, layers: int) -> Act:
     return configured(plain(ops, layers), cpp_wrapper=True)
 
@@ -701,19 +707,6 @@ def view_without_a_reindexer(ops: Ops, layers: int) -> Act:
     return compiled(forward, tensor())
 
 
-def no_output(x: Any) -> Any:
-    """Return what a lowering may return, and a graph may not."""
-    import sympy
-
-    return needed("torch._inductor.ir", "AssertScalar")(sympy.true, "")
-
-
-def unexpected_output(ops: Ops, layers: int) -> Act:
-    needed("torch._inductor.ir", "AssertScalar")
-    lower(ops.late, no_output)
-    return plain(ops, layers)
-
-
 def kernel_of_a_plugin(ops: Ops, layers: int) -> Act:
     """A class of IR that the scheduler has never heard of, as a backend's plugin may have one."""
     from torch._inductor import ir
@@ -768,21 +761,6 @@ def other_offset_in_cond(ops: Ops, layers: int) -> Act:
             return ops.one(chain(ops, x, layers)[0])
 
         return branch(ops.flag(x), deep, lambda x: ops.late(chain(ops, x, layers)[0]), (x,))
-
-    return compiled(forward, tensor())
-
-
-def many_outputs(ops: Ops, layers: int) -> Act:
-    """All layers are outputs, and one more that is of no known kind: the message holds all of them."""
-    needed("torch._inductor.ir", "AssertScalar")
-    lower(ops.late, no_output)
-
-    def forward(x: Any) -> Any:
-        r, kept = x, []
-        for _ in range(layers):
-            x, r = ops.two(x, r)
-            kept += [x, r]
-        return [ops.late(x), *kept]
 
     return compiled(forward, tensor())
 
@@ -854,6 +832,7 @@ GRAPHS: dict[str, tuple[Callable[[Ops, int], Act], str]] = {
     "triton_kernel": (triton_kernel, "a user's Triton kernel, on CPU tensors"),
     "freezing": (freezing, "freezing, with a linear layer"),
     "autotuning": (autotuning, "max-autotune of a linear layer, with C++ templates"),
+    "cpp_template": (cpp_template, "a linear layer as a C++ template"),
     "cpp_wrapper": (cpp_wrapper, "`cpp_wrapper`"),
     "aot_inductor": (aot_inductor, "`aoti_compile_and_package`"),
     "standalone": (standalone, "`standalone_compile`"),
@@ -902,10 +881,6 @@ MODELS |= {
     "view_without_a_reindexer": Model(
         view_without_a_reindexer, "raises", "a view of a plugin's own that lacks a method", "PluginView"
     ),
-    "unexpected_output": Model(
-        unexpected_output, "raises", "a lowering returns what is no output", "AssertionError"
-    ),
-    "many_outputs": Model(many_outputs, "raises", "the same, and every layer is an output", "AssertionError"),
     "many_arguments": Model(
         many_arguments, "error", "a lowering fails that has every layer among its arguments"
     ),
