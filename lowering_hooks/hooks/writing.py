@@ -60,10 +60,10 @@ class _Text:
 
     __slots__ = ("characters", "depth", "node", "nodes", "problem", "unnamed")
 
-    def __init__(self, unnamed: int | None = None) -> None:
+    def __init__(self, unnamed: int | None = None, node: Any = None) -> None:
         self.unnamed = unnamed
-        self.node: Any = None
-        self.depth = 0
+        self.node = node
+        self.depth = 0 if node is None else 1
         self.nodes = 0
         self.characters = 0
         self.problem = ""
@@ -187,7 +187,7 @@ class Writer:
         """
         if _thread.text is not None:  # a part of the text of somebody's node
             return write()
-        return self._bounded(write, short, values, lambda: (target_name(target), site), is_seen)
+        return self._bounded(write, None, short, values, lambda: (target_name(target), site), is_seen)
 
     def _node(self, original: Callable[..., str], node: Any, args: Any, kwargs: Any) -> str:
         """Return the text of a node that is no part of another text."""
@@ -195,11 +195,12 @@ class Writer:
             self.before_next.pop()()
         write = functools.partial(original, node, *args, **kwargs)
         short = functools.partial(value_text, node)
-        return self._bounded(write, short, (node,), functools.partial(_asked_for, node), True)
+        return self._bounded(write, node, short, (node,), functools.partial(_asked_for, node), True)
 
     def _bounded(
         self,
         write: Callable[[], str],
+        node: Any,
         short: Callable[[], str],
         values: Iterable[Any],
         asked_for: Callable[[], tuple[str, Site]],
@@ -208,13 +209,13 @@ class Writer:
         if self.mode is False:
             return write()
         if self.mode is True:
-            return _by_name(write, short)
+            return _by_name(write, node, short)
         start = time.perf_counter()
         whole = _Text()
         written: Any = whole.write(write)
         if not whole.problem:
             return written  # type: ignore[no-any-return]  # str() says so where it is no text
-        written = _by_name(write, short)
+        written = _by_name(write, node, short)
         note = f"\n... lowering-hooks cut this text of Inductor's: {whole.problem}"
         if len(written) + len(note) > MAX_CHARACTERS:
             written = short()
@@ -225,7 +226,7 @@ class Writer:
         except Exception:
             # A count and a log line are not worth a failed compile.
             log.debug("could not count a text that was cut", exc_info=True)
-        return written + note
+        return f"{written}{note}"
 
     def _note_cut(
         self, target: str, site: Site, seconds: float, is_seen: bool, characters: int, problem: str
@@ -243,10 +244,12 @@ class Writer:
         )
 
 
-def _by_name(write: Callable[[], str], short: Callable[[], str]) -> str:
-    """Return a text in which the nodes behind a node are written by name."""
+def _by_name(write: Callable[[], str], node: Any, short: Callable[[], str]) -> str:
+    """Return a text in which the nodes behind ``node`` are written by name."""
+    if type(node).__name__ in BOXES:
+        node = None  # the one in it is the first that is written in full
     for unnamed in (_MAX_UNNAMED, 0):
-        text = _Text(unnamed)
+        text = _Text(unnamed, node)
         written: Any = text.write(write)
         if not text.problem:
             return written  # type: ignore[no-any-return]
