@@ -126,6 +126,8 @@ class Manager:
         mode = bounded_ir_mode(enabled)
         self._bounds_ir = mode
         self._asked_ir = _AskedIR(mode if self._settings.off is None else False)
+        if self._asked_ir.mode and self._bounded_ir and self._writer is not None:
+            self._writer.mode = mode  # what stands follows at once, whether Inductor is still loaded or not
         self._wait_and_settle()
         return self.status()
 

@@ -149,7 +149,7 @@ def test_an_exception_passes(stand) -> None:
     for name in ("lib::op", "other::op"):
         with pytest.raises(KeyError, match="inside"):
             stand.texts(stand.overload(name), fail)
-    assert stand.fallbacks() == {"lib.op.default": 1}
+    assert stand.fallbacks() == {"lib.op.default": 1, "other.op.default": 1}
 
 
 def test_threads_do_not_see_each_others_op(stand) -> None:

@@ -174,8 +174,8 @@ class Writer:
         write: Callable[[], str],
         short: Callable[[], str],
         is_seen: bool,
-    ) -> str:
-        """Return the text of an op with its arguments, which together are one text.
+    ) -> tuple[str, bool]:
+        """Return the text of an op with its arguments, which together are one text, and whether it was cut.
 
         Args:
             target: The op.
@@ -186,7 +186,7 @@ class Writer:
             is_seen: Whether anybody reads the text.
         """
         if _thread.text is not None:  # a part of the text of somebody's node
-            return write()
+            return write(), False
         return self._bounded(write, None, short, values, lambda: (target_name(target), site), is_seen)
 
     def _node(self, original: Callable[..., str], node: Any, args: Any, kwargs: Any) -> str:
@@ -195,7 +195,7 @@ class Writer:
             self.before_next.pop()()
         write = functools.partial(original, node, *args, **kwargs)
         short = functools.partial(value_text, node)
-        return self._bounded(write, node, short, (node,), functools.partial(_asked_for, node), True)
+        return self._bounded(write, node, short, (node,), functools.partial(_asked_for, node), True)[0]
 
     def _bounded(
         self,
@@ -205,16 +205,17 @@ class Writer:
         values: Iterable[Any],
         asked_for: Callable[[], tuple[str, Site]],
         is_seen: bool,
-    ) -> str:
+    ) -> tuple[str, bool]:
+        """Return a text, and whether it was cut."""
         if self.mode is False:
-            return write()
+            return write(), False
         if self.mode is True:
-            return _by_name(write, node, short)
+            return _by_name(write, node, short), False
         start = time.perf_counter()
         whole = _Text()
         written: Any = whole.write(write)
         if not whole.problem:
-            return written  # type: ignore[no-any-return]  # str() says so where it is no text
+            return written, False  # whatever it is: str() says so where it is no text
         written = _by_name(write, node, short)
         note = f"\n... lowering-hooks cut this text of Inductor's: {whole.problem}"
         if len(written) + len(note) > MAX_CHARACTERS:
@@ -226,7 +227,7 @@ class Writer:
         except Exception:
             # A count and a log line are not worth a failed compile.
             log.debug("could not count a text that was cut", exc_info=True)
-        return f"{written}{note}"
+        return f"{written}{note}", True
 
     def _note_cut(
         self, target: str, site: Site, seconds: float, is_seen: bool, characters: int, problem: str
