@@ -202,7 +202,8 @@ def test_real_nodes_are_stocks_up_to_the_limit() -> None:
 
 
 def nothing_is_left() -> bool:
-    return writing._thread.text is None
+    text = writing._thread.text
+    return (text.is_written, text.unnamed, text.node) == (False, None, None)
 
 
 class SwallowsAll(Node):

@@ -46,9 +46,13 @@ class _Stop(BaseException):
 
 
 class _Text:
-    """One attempt to write a text.
+    """The text that one thread writes: the outermost one, of which all others are parts.
+
+    It serves one attempt after another.  An object for each attempt would cost as much as all else that is
+    done for a small text.
 
     Attributes:
+        is_written: Whether an attempt is under way.
         unnamed: How many nodes without a name are written in full inside one another; None where nested
             nodes are written as Inductor writes them, whether they have a name or not.
         node: The node that is being written now, where nested nodes are written by name.
@@ -58,31 +62,42 @@ class _Text:
         problem: Why it was given up; empty where it was not.
     """
 
-    __slots__ = ("characters", "depth", "node", "nodes", "problem", "unnamed")
+    __slots__ = ("characters", "depth", "is_written", "node", "nodes", "problem", "unnamed")
 
-    def __init__(self, unnamed: int | None = None, node: Any = None) -> None:
-        self.unnamed = unnamed
-        self.node = node
-        self.depth = 0 if node is None else 1
+    def __init__(self) -> None:
+        self.is_written = False
+        self.unnamed: int | None = None
+        self.node: Any = None
+        self.depth = 0
         self.nodes = 0
         self.characters = 0
         self.problem = ""
 
-    def write(self, write: Callable[[], str]) -> str | None:
-        """Return what ``write`` returns; None where that passes a limit.  Raises what ``write`` raises."""
-        _thread.text = self
+    def write(self, write: Callable[..., str], *nodes: Any) -> str | None:
+        """Return what ``write(*nodes)`` returns; None where that passes a limit.  Raises what it raises."""
+        self.nodes = self.characters = 0
+        self.problem = ""
+        self.is_written = True
         try:
-            written = write()
+            written = write(*nodes)
         except _Stop:
             return None
         except RecursionError:
             self.problem = self.problem or _TOO_DEEP
             return None
         finally:
-            _thread.text = None
+            self.is_written = False
         if isinstance(written, str) and len(written) > MAX_CHARACTERS and not self.problem:
             self.give_up(len(written), _TOO_LONG)
         return None if self.problem else written
+
+    def write_by_name(self, unnamed: int, node: Any, write: Callable[[], str]) -> str | None:
+        """Return what ``write`` returns, with the nodes behind ``node`` by name; None as :meth:`write`."""
+        self.unnamed, self.node, self.depth = unnamed, node, 0 if node is None else 1
+        try:
+            return self.write(write)
+        finally:
+            self.unnamed, self.node = None, None
 
     def give_up(self, characters: int, problem: str) -> _Stop:
         """Give the text no more nodes, and return what is to be raised."""
@@ -108,9 +123,10 @@ class _Text:
 
 
 class _Thread(threading.local):
-    """The text that this thread writes: the outermost one, of which all others are parts."""
+    """What this thread writes."""
 
-    text: _Text | None = None
+    def __init__(self) -> None:
+        self.text = _Text()
 
 
 _thread: Final = _Thread()
@@ -143,17 +159,21 @@ class Writer:
         @functools.wraps(original)
         def text(node: Any, *args: Any, **kwargs: Any) -> str:  # PyTorch 2.0: Loops.__str__ takes names
             current = thread.text
-            if current is None:
-                return outermost(original, node, args, kwargs)
+            if not current.is_written:
+                if args or kwargs:
+                    return outermost(current, _with_more(original, args, kwargs), node)
+                return outermost(current, original, node)
             current.nodes += 1
             if current.nodes > MAX_NODES:
                 raise current.give_up(current.characters, _TOO_MANY)
             before = current.characters
             try:
-                if current.unnamed is None:
-                    written = original(node, *args, **kwargs)
-                else:
+                if current.unnamed is not None:
                     written = current.by_name(original, node, args, kwargs)
+                elif args or kwargs:
+                    written = original(node, *args, **kwargs)
+                else:  # nearly always, and in half the time
+                    written = original(node)
             except Exception:
                 current.characters = before  # whoever catches it writes something else
                 raise
@@ -185,49 +205,63 @@ class Writer:
             short: Writes a short one, for arguments whose names alone pass a limit.
             is_seen: Whether anybody reads the text.
         """
-        if _thread.text is not None:  # a part of the text of somebody's node
+        current, mode = _thread.text, self.mode
+        if current.is_written or mode is False:  # the first: a part of the text of somebody's node
             return write(), False
-        return self._bounded(write, None, short, values, lambda: (target_name(target), site), is_seen)
+        if mode is True:
+            return _by_name(current, write, None, short), False
+        start = time.perf_counter()
+        written: Any = current.write(write)
+        if not current.problem:
+            return written, False  # whatever it is: str() says so where it is no text
+        cut = self._cut(
+            current, write, None, short, values, lambda: (target_name(target), site), is_seen, start
+        )
+        return cut, True
 
-    def _node(self, original: Callable[..., str], node: Any, args: Any, kwargs: Any) -> str:
+    def _node(self, current: _Text, original: Callable[[Any], str], node: Any) -> str:
         """Return the text of a node that is no part of another text."""
         while self.before_next:
             self.before_next.pop()()
-        write = functools.partial(original, node, *args, **kwargs)
+        mode, start = self.mode, time.perf_counter()
+        if mode == "auto":
+            written: Any = current.write(original, node)
+            if not current.problem:
+                return written  # type: ignore[no-any-return]  # str() says so where it is no text
+        elif mode is False:
+            return original(node)
+        write = functools.partial(original, node)
         short = functools.partial(value_text, node)
-        return self._bounded(write, node, short, (node,), functools.partial(_asked_for, node), True)[0]
+        if mode is True:
+            return _by_name(current, write, node, short)
+        asked_for = functools.partial(_asked_for, node)
+        return self._cut(current, write, node, short, (node,), asked_for, True, start)
 
-    def _bounded(
+    def _cut(
         self,
+        current: _Text,
         write: Callable[[], str],
         node: Any,
         short: Callable[[], str],
         values: Iterable[Any],
         asked_for: Callable[[], tuple[str, Site]],
         is_seen: bool,
-    ) -> tuple[str, bool]:
-        """Return a text, and whether it was cut."""
-        if self.mode is False:
-            return write(), False
-        if self.mode is True:
-            return _by_name(write, node, short), False
-        start = time.perf_counter()
-        whole = _Text()
-        written: Any = whole.write(write)
-        if not whole.problem:
-            return written, False  # whatever it is: str() says so where it is no text
-        written = _by_name(write, node, short)
-        note = f"\n... lowering-hooks cut this text of Inductor's: {whole.problem}"
+        start: float,
+    ) -> str:
+        """Return a bounded text in place of one that was just given up."""
+        characters, problem = current.characters, current.problem
+        written = _by_name(current, write, node, short)
+        note = f"\n... lowering-hooks cut this text of Inductor's: {problem}"
         if len(written) + len(note) > MAX_CHARACTERS:
             written = short()
         try:
             seconds = time.perf_counter() - start
-            characters = max(whole.characters, tree_characters(values))
-            self._note_cut(*asked_for(), seconds, is_seen, characters, whole.problem)
+            characters = max(characters, tree_characters(values))
+            self._note_cut(*asked_for(), seconds, is_seen, characters, problem)
         except Exception:
             # A count and a log line are not worth a failed compile.
             log.debug("could not count a text that was cut", exc_info=True)
-        return f"{written}{note}", True
+        return f"{written}{note}"
 
     def _note_cut(
         self, target: str, site: Site, seconds: float, is_seen: bool, characters: int, problem: str
@@ -245,14 +279,17 @@ class Writer:
         )
 
 
-def _by_name(write: Callable[[], str], node: Any, short: Callable[[], str]) -> str:
+def _with_more(original: Callable[..., str], args: Any, kwargs: Any) -> Callable[[Any], str]:
+    return lambda node: original(node, *args, **kwargs)
+
+
+def _by_name(current: _Text, write: Callable[[], str], node: Any, short: Callable[[], str]) -> str:
     """Return a text in which the nodes behind ``node`` are written by name."""
     if type(node).__name__ in BOXES:
         node = None  # the one in it is the first that is written in full
     for unnamed in (_MAX_UNNAMED, 0):
-        text = _Text(unnamed, node)
-        written: Any = text.write(write)
-        if not text.problem:
+        written: Any = current.write_by_name(unnamed, node, write)
+        if not current.problem:
             return written  # type: ignore[no-any-return]
     return short()
 
