@@ -73,7 +73,7 @@ def make_hook(
     if strategy == "call_function":
         return CallFunctionHook(inductor, records, make_text())
     text = None
-    # Where the text cannot be replaced, or an internal is of another type than ever seen, set_proxy does without.
+    # set_proxy does without the text where it cannot be replaced, or an internal is of another type.
     with contextlib.suppress(Exception):
         text = None if OperatorText.problems(inductor) else make_text()
     return SetProxyHook(inductor, namespaces, records, text)
