@@ -644,7 +644,7 @@ def test_a_handler_that_raises_or_prints_ir_does_not_matter() -> None:
         logger.removeHandler(handler)
 
 
-def test_a_text_of_an_op_that_nobody_allowed_is_one_text(monkeypatch) -> None:
+def test_a_text_of_an_op_that_nobody_allowed_is_one_text() -> None:
     """Its arguments together are Inductor's own up to the limit; beyond it each is bounded."""
     issue = torch._inductor.exc.OperatorIssue
 
@@ -652,9 +652,9 @@ def test_a_text_of_an_op_that_nobody_allowed_is_one_text(monkeypatch) -> None:
         (tensor,) = args
         target = "other"
         found = {}
-        for count in (1, 2, 3, 4, 5000):
+        for count in (1, 2, 40, 5000):
             text = issue.operator_str(target, [tensor] * count, {})
-            own = stock(issue.operator_str, target, [tensor] * count, {}) if count < 5 else None
+            own = stock(issue.operator_str, target, [tensor] * count, {}) if count < 50 else None
             found[count] = text, own
         return found
 
