@@ -203,7 +203,7 @@ def test_real_nodes_are_stocks_up_to_the_limit() -> None:
 
 def nothing_is_left() -> bool:
     text = writing._thread.text
-    return (text.is_written, text.unnamed, text.node) == (False, None, None)
+    return (text.is_written, text.node) == (False, None)
 
 
 class SwallowsAll(Node):

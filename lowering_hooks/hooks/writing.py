@@ -7,6 +7,7 @@ passed the limit.  Then it is written again: the node in full, and what stands b
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import threading
@@ -73,31 +74,36 @@ class _Text:
         self.characters = 0
         self.problem = ""
 
-    def write(self, write: Callable[..., str], *nodes: Any) -> str | None:
-        """Return what ``write(*nodes)`` returns; None where that passes a limit.  Raises what it raises."""
-        self.nodes = self.characters = 0
-        self.problem = ""
+    def write(
+        self, write: Callable[..., str], *nodes: Any, unnamed: int | None = None, behind: Any = None
+    ) -> tuple[Any, str]:
+        """Return what ``write(*nodes)`` returns, and why that passes a limit; empty where it does not.
+
+        Raises what ``write`` raises.  A signal handler may come in between at any point, and ask for texts:
+        until ``is_written`` is set they are on their own, and from then on parts of this one.
+
+        Args:
+            write: What writes the text.
+            *nodes: What it is called with.
+            unnamed: See the attribute.
+            behind: The node behind which nodes are written by name; None where that is the first one.
+        """
         self.is_written = True
         try:
+            self.nodes = self.characters = 0
+            self.problem = ""
+            self.unnamed, self.node, self.depth = unnamed, behind, 0 if behind is None else 1
             written = write(*nodes)
+            if isinstance(written, str) and len(written) > MAX_CHARACTERS:
+                self.give_up(len(written), _TOO_LONG)
+            return written, self.problem
         except _Stop:
-            return None
+            return None, self.problem
         except RecursionError:
-            self.problem = self.problem or _TOO_DEEP
-            return None
+            return None, self.problem or _TOO_DEEP
         finally:
+            self.node = None
             self.is_written = False
-        if isinstance(written, str) and len(written) > MAX_CHARACTERS and not self.problem:
-            self.give_up(len(written), _TOO_LONG)
-        return None if self.problem else written
-
-    def write_by_name(self, unnamed: int, node: Any, write: Callable[[], str]) -> str | None:
-        """Return what ``write`` returns, with the nodes behind ``node`` by name; None as :meth:`write`."""
-        self.unnamed, self.node, self.depth = unnamed, node, 0 if node is None else 1
-        try:
-            return self.write(write)
-        finally:
-            self.unnamed, self.node = None, None
 
     def give_up(self, characters: int, problem: str) -> _Stop:
         """Give the text no more nodes, and return what is to be raised."""
@@ -211,22 +217,23 @@ class Writer:
         if mode is True:
             return _by_name(current, write, None, short), False
         start = time.perf_counter()
-        written: Any = current.write(write)
-        if not current.problem:
+        written, problem = current.write(write)
+        if not problem:
             return written, False  # whatever it is: str() says so where it is no text
-        cut = self._cut(
-            current, write, None, short, values, lambda: (target_name(target), site), is_seen, start
-        )
-        return cut, True
+
+        def asked_for() -> tuple[str, Site]:
+            return target_name(target), site
+
+        return self._cut(current, problem, write, None, short, values, asked_for, is_seen, start), True
 
     def _node(self, current: _Text, original: Callable[[Any], str], node: Any) -> str:
         """Return the text of a node that is no part of another text."""
-        while self.before_next:
-            self.before_next.pop()()
+        if self.before_next:
+            self._prepare()
         mode, start = self.mode, time.perf_counter()
         if mode == "auto":
-            written: Any = current.write(original, node)
-            if not current.problem:
+            written, problem = current.write(original, node)
+            if not problem:
                 return written  # type: ignore[no-any-return]  # str() says so where it is no text
         elif mode is False:
             return original(node)
@@ -235,11 +242,17 @@ class Writer:
         if mode is True:
             return _by_name(current, write, node, short)
         asked_for = functools.partial(_asked_for, node)
-        return self._cut(current, write, node, short, (node,), asked_for, True, start)
+        return self._cut(current, problem, write, node, short, (node,), asked_for, True, start)
+
+    def _prepare(self) -> None:
+        with contextlib.suppress(IndexError):  # another thread may do the same
+            while self.before_next:
+                self.before_next.pop()()
 
     def _cut(
         self,
         current: _Text,
+        problem: str,
         write: Callable[[], str],
         node: Any,
         short: Callable[[], str],
@@ -249,7 +262,7 @@ class Writer:
         start: float,
     ) -> str:
         """Return a bounded text in place of one that was just given up."""
-        characters, problem = current.characters, current.problem
+        characters = current.characters
         written = _by_name(current, write, node, short)
         note = f"\n... lowering-hooks cut this text of Inductor's: {problem}"
         if len(written) + len(note) > MAX_CHARACTERS:
@@ -288,8 +301,8 @@ def _by_name(current: _Text, write: Callable[[], str], node: Any, short: Callabl
     if type(node).__name__ in BOXES:
         node = None  # the one in it is the first that is written in full
     for unnamed in (_MAX_UNNAMED, 0):
-        written: Any = current.write_by_name(unnamed, node, write)
-        if not current.problem:
+        written, problem = current.write(write, unnamed=unnamed, behind=node)
+        if not problem:
             return written  # type: ignore[no-any-return]
     return short()
 
