@@ -483,9 +483,8 @@ SECTIONS = (
         "So this is measured in many fresh processes of each variant, by turns, each of which begins with a random "
         "number of unused classes, up to 4096, the size of that cache. Of each process the fastest of many texts is taken: medians "
         "of these, with quartiles, the ratio of the fastest of all, and that of the medians. Within a process: hooked "
-        "and put back by turns, the fastest of each. What counts is the last. Among texts of milliseconds "
-        "there were times two and three times longer, stock's as well: the ends of the chunks in which CPython keeps its frames "
-        "fall into them, and the machine did other work at the same time.",
+        "and put back by turns, the fastest of each. What counts is the last. The machine did other "
+        "work at the same time, which texts of milliseconds show, stock's as well.",
         ir_texts,
     ),
     (
