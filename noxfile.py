@@ -237,7 +237,7 @@ def texts(session: nox.Session) -> None:
 
 
 # In the order of docs/performance.md.
-BENCHMARKS = ("scaling", "floor", "share", "overhead", "graph_text", "import_cost")
+BENCHMARKS = ("scaling", "floor", "share", "overhead", "graph_text", "ir_text", "import_cost")
 
 
 def bench_series() -> list[object]:
