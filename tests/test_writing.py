@@ -419,6 +419,20 @@ def test_a_text_that_another_thread_writes_is_one_of_its_own() -> None:
     assert len(text) < 2000
 
 
+def test_a_stop_that_nobody_would_catch_is_not_raised() -> None:
+    """As after an exception that came between the last two steps of a text."""
+    text = writing._thread.text
+    for known in ({"nodes": MAX_NODES}, {"characters": MAX_CHARACTERS - 1}, {"nodes": 0, "characters": 0}):
+        text.is_written = True
+        for name, value in known.items():
+            setattr(text, name, value)
+        for _ in range(20):  # however many it takes until the stale text is over
+            str(ladder(12))
+        assert is_cut(str(ladder(60)))
+        assert str(ladder(5)) == stock(str, ladder(5))
+        assert nothing_is_left()
+
+
 def test_a_text_leaves_no_reference_behind() -> None:
     node = ladder(60)
     str(node)

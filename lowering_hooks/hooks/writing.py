@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -102,15 +103,30 @@ class _Text:
         except RecursionError:
             return None, self.problem or _TOO_DEEP
         finally:
-            self.node = None
             self.is_written = False
+            self.node = None
 
-    def give_up(self, characters: int, problem: str) -> _Stop:
-        """Give the text no more nodes, and return what is to be raised."""
+    def give_up(self, characters: int, problem: str) -> None:
+        """Give the text no more nodes."""
         self.characters = characters
         self.nodes = MAX_NODES + 1
         self.problem = self.problem or problem
-        return _Stop()
+
+    def stop(self, characters: int, problem: str) -> None:
+        """Give the text up, and raise :class:`_Stop`, but only where :meth:`write` is there to catch it.
+
+        It is not where an exception of another thread, or a KeyboardInterrupt on Python 3.10, ended ``write``
+        between two steps of its last lines, nor where a coroutine library runs the node's own code on another
+        stack.  Then that text is over, and what follows is on its own.
+        """
+        frame = sys._getframe(1)
+        while frame.f_code is not _WRITE:
+            if frame.f_back is None:
+                self.is_written = False
+                return
+            frame = frame.f_back
+        self.give_up(characters, problem)
+        raise _Stop
 
     def by_name(self, original: Callable[..., str], node: Any, args: Any, kwargs: Any) -> str:
         """Write a nested node by name; the outermost one, and those that have none, in full."""
@@ -126,6 +142,9 @@ class _Text:
         finally:
             self.node = outer
             self.depth -= 1
+
+
+_WRITE: Final = _Text.write.__code__
 
 
 class _Thread(threading.local):
@@ -165,13 +184,14 @@ class Writer:
         @functools.wraps(original)
         def text(node: Any, *args: Any, **kwargs: Any) -> str:  # PyTorch 2.0: Loops.__str__ takes names
             current = thread.text
+            if current.is_written:
+                current.nodes += 1
+                if current.nodes > MAX_NODES:
+                    current.stop(current.characters, _TOO_MANY)
             if not current.is_written:
                 if args or kwargs:
                     return outermost(current, _with_more(original, args, kwargs), node)
                 return outermost(current, original, node)
-            current.nodes += 1
-            if current.nodes > MAX_NODES:
-                raise current.give_up(current.characters, _TOO_MANY)
             before = current.characters
             try:
                 if current.unnamed is not None:
@@ -187,7 +207,7 @@ class Writer:
                 # It holds the texts of the node's own operands, which are not counted again.
                 current.characters = before + len(written)
                 if current.characters > MAX_CHARACTERS:
-                    raise current.give_up(current.characters, _TOO_LONG)
+                    current.stop(current.characters, _TOO_LONG)
             return written
 
         return text
