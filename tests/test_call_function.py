@@ -455,6 +455,8 @@ def test_the_report_counts_implicit_fallbacks(stand) -> None:
     ]
     assert later.not_allowed == ("aten", "other")
     assert "lowering_hooks.allow('aten', 'other')" in str(later)
+    stand.namespaces.allow(["other"])
+    assert stand.records.report(stand.namespaces.allows).not_allowed == ("aten",)
     assert (report.ops[0].graph, report.ops[0].node) == ("3", "node")
     assert report.ops[0].seconds > 0
     assert report.seconds == report.ops[0].seconds
