@@ -32,7 +32,7 @@ TORCH_INDEX = os.environ.get("TORCH_INDEX")
 INDEX = ["--index", TORCH_INDEX] if TORCH_INDEX else []
 
 # A series of each era of call_function, and the newest: what CI runs (nox -t eras).
-ERAS = ("2.0", "2.4", "2.5", "2.9", "2.12", RELEASES[0].series)
+ERAS = ("2.0", "2.4", "2.5", "2.12", RELEASES[0].series)
 
 # Where the environment forbids bytecode files, each fresh process would compile Inductor's source anew, which
 # takes longer than what it is there for.
@@ -262,7 +262,7 @@ def printed_ir(session: nox.Session, torch: str) -> None:
 
 
 # In the order of docs/performance.md.
-BENCHMARKS = ("scaling", "floor", "share", "overhead", "graph_text", "import_cost")
+BENCHMARKS = ("scaling", "floor", "share", "overhead", "graph_text", "ir_text", "import_cost")
 
 
 def bench_series() -> list[object]:

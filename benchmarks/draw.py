@@ -75,6 +75,16 @@ def slowest_args(run: Results) -> float:
     return 1e6 * max(row["args_seconds"] for row in run["rows"])
 
 
+def dearest_text(least: int, most: int) -> Callable[[Results], Results | None]:
+    """Return what finds the highest ratio, hooked to stock, of texts of so many characters."""
+
+    def ratio(run: Results) -> Results | None:
+        ratios = [row["in_turns_ratio"] for row in run["small"] if least <= row["characters"] <= most]
+        return max(ratios, key=lambda found: found["median"], default=None)
+
+    return ratio
+
+
 def import_limit(run: Results) -> float:
     """Return the milliseconds that the entry point may add: 15, or 1 % of PyTorch's import if that is more."""
     return max(15.0, 0.01 * 1e3 * run["torch_seconds"]["median"])
@@ -93,6 +103,9 @@ TARGETS: tuple[tuple[str, str, str, Limit, Callable[[Results], Any]], ...] = (
     ("overhead", "added to a known op of an allowed namespace", "µs", 1.0, overhead("known allowed op")),
     ("overhead", "added to an op of another namespace", "µs", 0.3, overhead("op of another namespace")),
     ("graph_text", "text `args`, the slowest depth", "µs", 200.0, slowest_args),
+    ("ir_text", "text of an IR node, up to 1,000 characters, to stock's", "times", 1.05, dearest_text(0, 1_000)),
+    ("ir_text", "text of an IR node, up to the limit, to stock's", "times", 1.05, dearest_text(1_001, 100_000)),
+    ("ir_text", "hooking the texts of IR nodes", "ms", 2.0, lambda run: milliseconds(run, "install")),
     ("import_cost", "`import lowering_hooks` alone", "ms", 15.0, lambda run: milliseconds(run, "alone")),
     (
         "import_cost", "what the entry point adds to `import torch`", "ms", import_limit,
@@ -263,6 +276,61 @@ def texts(measured: dict[str, Results]) -> str:
     return f"{table(header, rows)}\n\nFitted to `graph`:\n\n{slopes}"
 
 
+def ir_texts(measured: dict[str, Results]) -> str:
+    small = [
+        (
+            series,
+            str(row["layers"]),
+            f"{row['characters']:,}",
+            *(spread(row[f"{variant}_seconds"], 1e6, 0) for variant in ("stock", "auto")),
+            *(f"{row[name]:.3f}" for name in ("fastest_ratio", "median_ratio")),
+            spread(row["in_turns_ratio"], 1, 3),
+        )
+        for series, run in measured.items()
+        for row in run["small"]
+    ]
+    small_header = (
+        "PyTorch", "layers", "characters", "stock, µs", "lowering-hooks, µs", "ratio of the fastest", "of the medians",
+        "within a process",
+    )  # fmt: skip
+    bounded = [
+        (
+            series,
+            str(row["layers"]),
+            f"{row['characters']:,}",
+            f"{row['fastest_seconds'] * 1e3:.0f}",
+            spread(row["seconds"], 1e3, 0),
+            f"{row['to_longest_stock_text']:.1f}",
+        )
+        for series, run in measured.items()
+        for row in run["bounded"]
+    ]
+    bounded_header = (
+        "PyTorch", "layers", "characters", "fastest, ms", "all processes, ms", "to stock's longest text above",
+    )  # fmt: skip
+    others = [
+        (
+            series,
+            f"{run['added_ns']['outermost']:,.0f}",
+            f"{run['added_ns']['nested']:,.0f}",
+            spread(run["install_seconds"], 1e3, 2),
+            *(f"{run['node_seconds'][variant] * 1e6:.2f}" for variant in ("stock", "auto")),
+            spread(run["node_ratio"], 1, 3),
+        )
+        for series, run in measured.items()
+    ]
+    others_header = (
+        "PyTorch", "added to a text, ns", "to each nested node's, ns", "hooking, ms", "a new node as stock, µs",
+        "hooked, µs", "ratio within a process",
+    )  # fmt: skip
+    return (
+        f"{table(small_header, small)}\n\nTexts that pass the limit, which stock does not end at these depths:\n\n"
+        f"{table(bounded_header, bounded)}\n\nWhat our function adds to texts that take no time themselves; the first "
+        "hooking in a process; and nodes of Inductor's (`Pointwise`) that nobody prints:\n\n"
+        f"{table(others_header, others)}"
+    )
+
+
 def imports(measured: dict[str, Results]) -> str:
     kinds = {
         "alone_seconds": "`import lowering_hooks`, without PyTorch",
@@ -405,6 +473,19 @@ SECTIONS = (
         "Texts",
         "Of the last op of a chain of two-output ops, the fastest of several.",
         texts,
+    ),
+    (
+        "ir_text",
+        "Texts of IR nodes",
+        "`str()` of the last node of a chain of two-output ops, with `LOWERING_HOOKS_BOUNDED_IR=auto`, the default, and "
+        "with `LOWERING_HOOKS=0`. Most of such a text is SymPy's printing, whose time depends on where its classes "
+        "come to lie in CPython's cache of attributes: the same text may take three times as long in another process. "
+        "So this is measured in many fresh processes of each variant, by turns, each of which begins with a random "
+        "number of unused classes, up to 4096, the size of that cache. Of each process the fastest of many texts is taken: medians "
+        "of these, with quartiles, the ratio of the fastest of all, and that of the medians. Within a process: hooked "
+        "and put back by turns, the fastest of each. What counts is the last. The machine did other "
+        "work at the same time, which texts of milliseconds show, stock's as well.",
+        ir_texts,
     ),
     (
         "import_cost",

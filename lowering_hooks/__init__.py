@@ -169,7 +169,7 @@ def report() -> Report:
 
     ``print(lowering_hooks.report())`` reads well, and says which namespaces were not allowed.
     """
-    return _manager.records.report()
+    return _manager.report()
 
 
 def reset_report() -> None:

@@ -29,11 +29,20 @@ VARIANTS: Final = (STOCK, PLAIN_SET_PROXY, OURS)
 IDEAL: Final = "ideal"
 
 FAILING: Final = "failing op"
+FAILING_ATEN: Final = "failing aten op"
 EQUAL: Final = "equal to eager"
 # Stock keeps the strides of untagged ops on 2.6 and from 2.8 on.
 AS_STOCK: Final = "NOT equal, nor is stock"
-# label, INFO logging on, with an op whose lowering fails
-CASES: Final = (("INFO off", False, False), ("INFO on", True, False), (FAILING, False, True))
+# What has a lowering that fails, behind the decoder's layers: nothing, one of its own ops, one of PyTorch's.
+NOTHING, CUSTOM_OP, ATEN_OP = "", "custom op", "aten op"
+# label, INFO logging on, what fails
+CASES: Final = (
+    ("INFO off", False, NOTHING),
+    ("INFO on", True, NOTHING),
+    (FAILING, False, CUSTOM_OP),
+    (FAILING_ATEN, False, ATEN_OP),
+)
+_FAILING_CASES: Final = (FAILING, FAILING_ATEN)
 
 # Deep enough that stock does not end.  From about 32 layers on it ends again, on 2.12.1: its text overflows
 # Python's stack, and the compile fails with a RecursionError.
@@ -56,15 +65,15 @@ class Row:
     """What came of one variant in one case.
 
     Attributes:
-        case: ``"INFO off"``, ``"INFO on"`` or ``"failing op"``.
+        case: ``"INFO off"``, ``"INFO on"``, ``"failing op"`` or ``"failing aten op"``.
         variant: ``"stock"``, ``"plain set proxy"`` or ``"lowering-hooks"``.
         seconds: How long the compile of the deep model took; None where the deadline ended it.
         characters: The size of the logged text, or of the error message; None where it never came.
         result: ``"equal to eager"``, ``"NOT equal"`` or ``"FAILED"``, and ``"NOT equal, nor is stock"`` where
-            stock's own shallow compile is not equal either; of the failing op ``"same error"`` (as stock's),
+            stock's own shallow compile is not equal either; of a failing op ``"same error"`` (as stock's),
             ``"OTHER ERROR"`` or ``"NO ERROR"``; ``"-"`` where the deadline came first.
-        code_identical: Whether the shallow model's generated code is stock's, to the byte; None in the
-            failing case, which generates none.
+        code_identical: Whether the shallow model's generated code is stock's, to the byte; None where an
+            op fails, since no code is generated then.
         strides_identical: Whether its kernels were handed the strides that stock hands them.
         error: What else went wrong.
     """
@@ -83,7 +92,7 @@ class Row:
         """Whether the compile ended, and came out as stock's."""
         if self.seconds is None:
             return False
-        if self.case == FAILING:
+        if self.case in _FAILING_CASES:
             return self.result == "same error"
         compared = (self.code_identical, self.strides_identical)
         return self.result in (EQUAL, AS_STOCK) and compared == (True, True)
@@ -184,7 +193,7 @@ def run(layers: int, deadline: float, progress: IO[str], device: str = "cpu") ->
 
 def row_of(case: str, variant: str, events: Mapping[str, Mapping[str, Any]], stock: Mapping[str, Any]) -> Row:
     shallow, deep = events["shallow"], events.get("deep")
-    failing = case == FAILING
+    failing = case in _FAILING_CASES
     if deep is None:
         result = "-"
     elif failing:

@@ -188,9 +188,11 @@ def _text_of(kind: type) -> _Text:
 
 def _text_by(kind: type, method: str) -> _Text:
     owner = _owner(kind, method)
-    if owner is object:
-        return _text_by(kind, "__repr__") if method == "__str__" else _NOTHING
     function: Any = vars(owner)[method]
+    if inspect.unwrap(function) is object.__str__:
+        return _text_by(kind, "__repr__")
+    if owner is object:
+        return _NOTHING
     labels = _generated(owner, function)
     if labels is not None:
         fields = labels

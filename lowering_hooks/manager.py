@@ -17,7 +17,7 @@ from .compat import Choice, Strategy, choose
 from .inductor import GRAPH, Inductor, loaded
 from .loading import LoadingFinder, half_imported
 from .namespaces import Namespaces
-from .records import Records
+from .records import Records, Report
 from .settings import BoundedIRMode, Settings, bounded_ir_mode, requested
 from .status import BoundedIRState, Hooked, Idle, State, Status
 from .versions import installed_version, torch_is_there, torch_version
@@ -126,8 +126,13 @@ class Manager:
         mode = bounded_ir_mode(enabled)
         self._bounds_ir = mode
         self._asked_ir = _AskedIR(mode if self._settings.off is None else False)
+        if self._asked_ir.mode and self._bounded_ir and self._writer is not None:
+            self._writer.mode = mode  # what stands follows at once, whether Inductor is still loaded or not
         self._wait_and_settle()
         return self.status()
+
+    def report(self) -> Report:
+        return self.records.report(self.namespaces.allows)
 
     def _wait_and_settle(self) -> None:
         if self._asked.strategy is not None or self._asked_ir.mode:

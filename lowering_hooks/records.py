@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from .site import NOWHERE, Site
@@ -35,7 +36,7 @@ class OpReport(NamedTuple):
             cut would have had, at least: what was written of them, or of the nearest 256 IR nodes what is
             certain to be written.
         cut: How many of the texts were Inductor's own, cut because they passed 100,000 characters.
-        allowed: False where it fell back while its namespace was not allowed.
+        allowed: False where it fell back while its namespace was not allowed, and still is not.
     """
 
     op: str
@@ -66,7 +67,7 @@ class Report(NamedTuple):
 
     @property
     def not_allowed(self) -> tuple[str, ...]:
-        """The namespaces of ops that fell back implicitly without being allowed, sorted."""
+        """The namespaces, sorted, of ops that fell back implicitly without being allowed then or now."""
         return tuple(sorted({_namespace(op.op) for op in self.ops if op.fallbacks and not op.allowed}))
 
     def __str__(self) -> str:
@@ -150,9 +151,15 @@ class Records:
     def cut(self, op: str, site: Site, seconds: float, shown: bool, stock_characters: int) -> None:
         self._append(OpReport(op, site.graph, site.node, 0, 1, seconds, shown, stock_characters, 1))
 
-    def report(self) -> Report:
+    def report(self, allows: Callable[[str], bool] = lambda namespace: False) -> Report:
+        """Return the report.
+
+        Args:
+            allows: Says whether a namespace is allowed by now; the advice to allow it is not given again.
+        """
         self._add_up()
-        return Report(_added_up(self._events.copy()))
+        ops = _added_up(self._events.copy())
+        return Report(tuple(op._replace(allowed=op.allowed or allows(_namespace(op.op))) for op in ops))
 
     def reset(self) -> None:
         self._events = []

@@ -39,7 +39,7 @@ def write_at_exit(pattern: str, manager: Manager) -> None:
 
     def write_if_any() -> None:
         # Inductor's own compile processes are forked, too, and have nothing to say.
-        if manager.records.report().ops:
+        if manager.report().ops:
             write()
 
     # Its forked children end without atexit.
@@ -50,7 +50,7 @@ def write_at_exit(pattern: str, manager: Manager) -> None:
 
 def contents(manager: Manager) -> dict[str, Any]:
     """Return what the file holds."""
-    report = manager.records.report()
+    report = manager.report()
     return {
         "pid": os.getpid(),
         "status": manager.status().as_dict(),

@@ -1,7 +1,7 @@
 """Compiles a chain of two-output ops with one late op and writes down what came out.  Run as a script by the tests.
 
-``python chain_worker.py MODE LAYERS PACKAGE_FOLDER`` prints one JSON object.  MODE is ``stock``, ``hooked`` or ``bounded_ir``, with
-INFO on, so that the text is built on every release, or DEBUG in the last.
+``python chain_worker.py MODE LAYERS PACKAGE_FOLDER`` prints one JSON object.  MODE is ``stock`` or ``hooked``,
+with INFO on, so that the text is built on every release, or ``auto``: with DEBUG on, and nothing allowed.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ def main(mode: str, layers: int) -> None:
     if mode != "stock":
         import lowering_hooks
 
-        lowering_hooks.allow(demo["NAMESPACE"])
-        lowering_hooks.bounded_ir(mode == "bounded_ir")
+        if mode == "hooked":
+            lowering_hooks.allow(demo["NAMESPACE"])
         status = lowering_hooks.apply("call_function")
         assert status.state == "active", status
     handler = AllText()
-    demo["log_to"](handler, logging.DEBUG if mode == "bounded_ir" else logging.INFO)
+    demo["log_to"](handler, logging.DEBUG if mode == "auto" else logging.INFO)
     code: list[str] = []
     demo["capture_code"](codecache, code)
     library = torch.library.Library(demo["NAMESPACE"], "DEF")

@@ -354,14 +354,19 @@ def main(mode: str, output: str) -> None:
         demo["install_plain_set_proxy"](graph, lowering)
     elif mode != "stock":
         import lowering_hooks
+        from lowering_hooks.hooks import writing
 
-        lowering_hooks.allow(NAMESPACE)
-        bounded_ir = mode == "bounded_ir"
+        bounded_ir = True if mode == "bounded_ir" else "auto"
         lowering_hooks.bounded_ir(bounded_ir)
         status = lowering_hooks.apply("set_proxy" if mode == "set_proxy" else "call_function")
         assert (status.state, status.bounded_ir) == ("active", bounded_ir), status
+        if mode == "cut":
+            # Every text of the namespace that nobody allowed is cut, those of small models included.
+            writing.MAX_CHARACTERS = 300
+        else:
+            lowering_hooks.allow(NAMESPACE)
         # The text must be built, on the releases that build it lazily too: it is what could do harm.
-        demo["log_to"](handler, logging.DEBUG if bounded_ir else logging.INFO)
+        demo["log_to"](handler, logging.DEBUG if mode in ("bounded_ir", "cut") else logging.INFO)
     demo["capture_code"](codecache, code)
     record_shape_envs()
     results = {}

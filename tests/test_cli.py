@@ -75,19 +75,21 @@ def outcome():
 def test_the_demo_shows_lowering_hooks_ending_equal_and_identical(outcome) -> None:
     assert outcome.ok
     ours = [row for row in outcome.rows if row.variant == demo.OURS]
-    assert [row.case for row in ours] == ["INFO off", "INFO on", "failing op"]
+    assert [row.case for row in ours] == ["INFO off", "INFO on", "failing op", "failing aten op"]
     for row in ours:
         assert row.seconds is not None
         assert row.seconds < outcome.deadline
-    assert [row.result for row in ours] == [*[AS_STOCK] * 2, "same error"]
-    assert [row.code_identical for row in ours] == [True, True, None]
+    assert [row.result for row in ours] == [*[AS_STOCK] * 2, *["same error"] * 2]
+    assert [row.code_identical for row in ours] == [True, True, None, None]
 
 
 def test_the_demo_shows_what_stock_and_a_plain_set_proxy_do(outcome) -> None:
     rows = {(row.case, row.variant): row for row in outcome.rows}
-    assert len(rows) == 9
+    assert len(rows) == 12
     assert rows["INFO on", demo.STOCK].seconds is None
-    assert rows["failing op", demo.STOCK].seconds is None
+    for case in (demo.FAILING, demo.FAILING_ATEN):
+        assert rows[case, demo.STOCK].seconds is None
+        assert rows[case, demo.PLAIN_SET_PROXY].seconds is None
     plain = rows["INFO off", demo.PLAIN_SET_PROXY]
     lost = RELEASE.layout_constraint in ("tag or contiguous", "tag or default")
     expected = ("NOT equal", False, False) if lost else (AS_STOCK, True, True)
@@ -103,7 +105,7 @@ def test_the_demo_as_table_and_as_json(outcome) -> None:
     assert "compile of 12 layers" in table
     found = json.loads(outcome.as_json())
     assert found["ok"] is True
-    assert len(found["rows"]) == 9
+    assert len(found["rows"]) == 12
 
 
 def test_a_row_is_bad_unless_it_ended_equal_and_identical() -> None:
@@ -118,10 +120,11 @@ def test_a_row_is_bad_unless_it_ended_equal_and_identical() -> None:
     }
     assert demo.Row(**good).good
     assert demo.Row(**(good | {"result": demo.AS_STOCK})).good
-    failing = good | {"case": demo.FAILING, "code_identical": None, "strides_identical": None}
-    assert demo.Row(**(failing | {"result": "same error"})).good
-    for result in ("equal to eager", "NO ERROR", "OTHER ERROR", "-"):
-        assert not demo.Row(**(failing | {"result": result})).good
+    for case in (demo.FAILING, demo.FAILING_ATEN):
+        failing = good | {"case": case, "code_identical": None, "strides_identical": None}
+        assert demo.Row(**(failing | {"result": "same error"})).good
+        for result in ("equal to eager", "NO ERROR", "OTHER ERROR", "-"):
+            assert not demo.Row(**(failing | {"result": result})).good
     for change in (
         {"seconds": None},
         {"result": "NOT equal"},

@@ -57,7 +57,7 @@ def test_ten_layers_of_a_chain_compile_as_in_stock_and_sixty_end(run, record) ->
         return json.loads(done.stdout.splitlines()[-1])
 
     stock, hooked, deep = compiled("stock", 10), compiled("hooked", 10), compiled("hooked", LAYERS)
-    at_debug = compiled("bounded_ir", LAYERS)
+    at_debug = compiled("auto", LAYERS)
     record(
         "depth",
         {

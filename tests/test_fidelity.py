@@ -60,7 +60,7 @@ REFUSED = {
     "subgraph": ((2, 2), "torch.cond, if there is one, has no lowering"),
 }
 
-MODES = ("stock", "hooked", "bounded_ir", "set_proxy", "plain")
+MODES = ("stock", "hooked", "bounded_ir", "cut", "set_proxy", "plain")
 
 Cases = Callable[[str], dict[str, Any]]
 
@@ -144,7 +144,7 @@ def test_what_stock_refuses_is_refused_alike(cases, name: str) -> None:
     assert hooked["message"].split("\n")[:2] == stock["message"].split("\n")[:2]
 
 
-@pytest.mark.parametrize("mode", ["hooked", "bounded_ir"])
+@pytest.mark.parametrize("mode", ["hooked", "bounded_ir", "cut"])
 @pytest.mark.parametrize("name", STRIDES + RESULTS)
 def test_generated_code_is_identical_to_stock(cases, name: str, mode: str) -> None:
     compiled_by_stock(name)
@@ -157,14 +157,17 @@ def test_generated_code_is_identical_to_stock(cases, name: str, mode: str) -> No
     assert hooked["equal"] is stock["equal"] is (name != "demo" or DEMO_IS_EQUAL)
 
 
-@pytest.mark.parametrize("mode", ["hooked", "bounded_ir"])
+@pytest.mark.parametrize("mode", ["hooked", "bounded_ir", "cut"])
 @pytest.mark.parametrize("name", ERRORS)
 def test_errors_are_those_of_stock(cases, name: str, mode: str) -> None:
     stock, hooked = cases("stock")[name], cases(mode)[name]
     assert stock["error"]
     assert hooked["error"] == stock["error"]
     assert hooked["message"].split("\n")[:2] == stock["message"].split("\n")[:2]
-    assert "args[0]: Pointwise(dtype=torch.float32, size=[5, 7], device=cpu" in hooked["message"]
+    if mode == "cut":
+        assert "lowering-hooks cut this text" in hooked["message"]
+    else:
+        assert "args[0]: Pointwise(dtype=torch.float32, size=[5, 7], device=cpu" in hooked["message"]
 
 
 @pytest.mark.parametrize("name", STRIDES + RESULTS)
@@ -207,6 +210,12 @@ def test_the_texts_were_built_and_bounded(cases, name: str) -> None:
     for text in texts:
         assert text.startswith("Creating implicit fallback for:\n  target: fidelity.")
         assert len(text) < 4000
+
+
+def test_texts_were_cut_where_that_was_compared(cases) -> None:
+    texts = [text for case in cases("cut").values() for text in case["texts"]]
+    cut = [text for text in texts if "lowering-hooks cut this text" in text]
+    assert len(cut) > len(texts) / 2 > 0
 
 
 def test_dynamic_shapes_has_a_guard_to_lose(cases) -> None:

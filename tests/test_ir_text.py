@@ -10,13 +10,16 @@ from lowered import arguments_of, chain
 
 import lowering_hooks
 from lowering_hooks.hooks.ir_text import BoundedIR
+from lowering_hooks.hooks.writing import Writer
+from lowering_hooks.records import Records
 
 
 @pytest.fixture(autouse=True)
-def unbounded():
+def as_by_default():
     lowering_hooks.allow("described")  # the compiles below end in an error
     yield
-    lowering_hooks.bounded_ir(False)
+    lowering_hooks.apply()
+    lowering_hooks.bounded_ir("auto")
 
 
 def texts() -> dict[tuple[type, str], object]:
@@ -81,6 +84,7 @@ def test_a_cycle_has_an_end() -> None:
 
     first, second = Ring("first"), Ring("second")
     first.next, second.next = second, first
+    lowering_hooks.bounded_ir(False)
     with pytest.raises(RecursionError):
         str(first)
     lowering_hooks.bounded_ir()
@@ -108,8 +112,8 @@ def test_a_text_that_takes_more_than_the_node_is_given_it() -> None:
 
 
 def test_it_puts_back_the_very_functions() -> None:
+    lowering_hooks.bounded_ir(False)
     before = texts()
-    assert lowering_hooks.status().bounded_ir is False
     for take_back in (lambda: lowering_hooks.bounded_ir(False), lowering_hooks.remove):
         status = lowering_hooks.bounded_ir()
         assert status.bounded_ir is True
@@ -133,7 +137,8 @@ def test_it_is_no_strategy_and_needs_none() -> None:
 
 
 def test_what_somebody_puts_over_it_stays(monkeypatch) -> None:
-    bounded = BoundedIR(ir)
+    lowering_hooks.bounded_ir(False)
+    bounded = BoundedIR(ir, Writer(Records()))
     bounded.install()
     wrapper = vars(ir.TensorBox.__mro__[1]).get("__str__") or vars(ir.IRNode)["__str__"]
     owner = next(kind for kind in ir.TensorBox.__mro__ if vars(kind).get("__str__") is wrapper)
@@ -148,11 +153,14 @@ def test_what_somebody_puts_over_it_stays(monkeypatch) -> None:
     owner.__str__ = wrapper.__wrapped__
 
 
-@pytest.mark.parametrize("enabled", [1, "yes", None])
-def test_what_is_no_bool_is_named(enabled) -> None:
-    with pytest.raises(TypeError, match=f"not a bool: {enabled!r}; accepted: True, False"):
+@pytest.mark.parametrize(
+    ("enabled", "error"), [(1, TypeError), ("yes", ValueError), ("AUTO", ValueError), (None, TypeError)]
+)
+def test_what_is_no_mode_is_named(enabled, error) -> None:
+    """Nothing changes then."""
+    with pytest.raises(error, match=f"not a way to bound texts: {enabled!r}; accepted: 'auto', True, False"):
         lowering_hooks.bounded_ir(enabled)
-    assert lowering_hooks.status().bounded_ir is False
+    assert lowering_hooks.status().bounded_ir == "auto"
 
 
 def test_an_inductor_without_such_classes_gets_one_warning_and_compiles(run_beside_inductor) -> None:
@@ -163,14 +171,17 @@ def test_an_inductor_without_such_classes_gets_one_warning_and_compiles(run_besi
         import torch
         sys.modules["torch._inductor.ir"], ir = types.ModuleType("stand-in"), sys.modules["torch._inductor.ir"]
         import lowering_hooks
-        assert lowering_hooks.bounded_ir().bounded_ir is False
+        status = lowering_hooks.bounded_ir()
+        assert status.bounded_ir is False
+        assert status.reason.endswith("cannot be bounded: torch._inductor.ir defines no class IRNode"), status
         sys.modules["torch._inductor.ir"] = ir
         assert lowering_hooks.status().state == "active"
         x = torch.randn(3)
         assert torch.equal(torch.compile(lambda x: x * 2)(x), x * 2)
         """
     )
-    assert done.stderr.count("WARNING:lowering_hooks:the text of IR nodes could not be bounded") == 1
+    # Once when it was applied, and once when it was asked for again.
+    assert done.stderr.count("WARNING:lowering_hooks:the texts of IR nodes cannot be bounded") == 2
 
 
 def test_the_variable_asks_for_it_before_inductor_loads(run) -> None:

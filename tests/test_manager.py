@@ -65,9 +65,26 @@ def test_pending_until_inductor_is_imported(unloaded) -> None:
     assert (status.state, status.strategy, status.bounded_ir) == ("active", "call_function", True)
 
 
-def test_bounded_ir_that_nobody_asked_for_is_off(unloaded) -> None:
-    """While Inductor is not loaded, "pending" is said only of what was asked for."""
+def test_bounded_ir_is_auto_by_default(unloaded) -> None:
+    """Whatever the strategy, also none."""
     manager = Manager(Settings())
+    manager.ask_for("none")
+    assert manager.status().bounded_ir == "pending"
+    stand = load()
+    assert manager.status().bounded_ir == "auto"
+    assert "bounded IR      auto" in str(manager.status())
+    assert vars(stand.ir.IRNode)["__str__"].__wrapped__
+    for mode in (True, "auto", False, "auto"):
+        assert manager.bound_ir(mode).bounded_ir is mode
+    assert manager.remove().bounded_ir is False
+    assert not hasattr(vars(stand.ir.IRNode)["__str__"], "__wrapped__")
+    assert manager.apply().bounded_ir == "auto"
+    manager.remove()
+
+
+def test_bounded_ir_that_is_off_is_not_pending(unloaded) -> None:
+    """While Inductor is not loaded, "pending" is said only of what was asked for."""
+    manager = Manager(Settings(bounded_ir=False))
     manager.ask_for()
     assert manager.status().bounded_ir is False
     assert manager.bound_ir(True).bounded_ir == "pending"
@@ -416,7 +433,7 @@ class Anything(RuleBasedStateMachine):
     def disallow(self, name) -> None:
         assert name not in self.manager.namespaces.disallow([name])
 
-    @rule(enabled=st.booleans())
+    @rule(enabled=st.sampled_from(["auto", True, False]))
     def bounded_ir(self, enabled) -> None:
         found = self.manager.bound_ir(enabled).bounded_ir
         assert found in (enabled, "pending") if enabled else found is False

@@ -32,7 +32,11 @@ def bounded_errors() -> None:
 
 
 def stock_text(args, kwargs) -> str:
-    return inspect.unwrap(OperatorIssue.operator_str)("op", args, kwargs)
+    lowering_hooks.bounded_ir(False)
+    try:
+        return inspect.unwrap(OperatorIssue.operator_str)("op", args, kwargs)
+    finally:
+        lowering_hooks.bounded_ir("auto")
 
 
 def both(_, args, kwargs):

@@ -6,6 +6,8 @@ is spared it.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from typing import Protocol
 
 from ..compat import Strategy, inspect_module
@@ -67,10 +69,11 @@ def make_hook(
     writer: Writer,
 ) -> Hook:
     """Return the hook of ``strategy`` for ``inductor``, which changes nothing until it is installed."""
+    make_text = functools.partial(OperatorText, inductor, namespaces, records, detail, writer)
+    if strategy == "call_function":
+        return CallFunctionHook(inductor, records, make_text())
     text = None
-    # The contract of call_function includes that of its text; set_proxy does without where it is broken.
-    if strategy == "call_function" or not OperatorText.problems(inductor):
-        text = OperatorText(inductor, namespaces, records, detail, writer)
-    if strategy == "call_function" and text is not None:
-        return CallFunctionHook(inductor, records, text)
+    # set_proxy does without the text where it cannot be replaced, or an internal is of another type.
+    with contextlib.suppress(Exception):
+        text = None if OperatorText.problems(inductor) else make_text()
     return SetProxyHook(inductor, namespaces, records, text)

@@ -121,7 +121,7 @@ class CallFunctionHook:
             newest = itertools.islice(reversed(self._lowerings), added)
             if not self._live or all(op is not target for op in newest):
                 return
-            if not isinstance(target, self._overload):
+            if not isinstance(target, self._overload) or not isinstance(target.namespace, str):
                 return
             allow_list = self._inductor.graph.FALLBACK_ALLOW_LIST
             if target.name().split(".")[0] not in allow_list:

@@ -94,7 +94,7 @@ class BoundedIR:
         # PyTorch 2.0-2.15: IRNode defines none; if it does: it is called.
         original = vars(root).get("__init_subclass__")
 
-        def on_subclass(cls: type, /, **kwargs: Any) -> None:
+        def on_subclass(cls: Any, /, **kwargs: Any) -> None:
             if original is None:
                 super(root, cls).__init_subclass__(**kwargs)
             else:

@@ -101,19 +101,22 @@ class OperatorText:
 
             if not hook._live:
                 return inductors_own()
-            asker, site = sys._getframe(1).f_code, _site_of(target)
-            is_seen = not hook._is_unseen(asker)
-            if not hook.allows(target) or (hook._detail == "full" and is_seen):
-                short = functools.partial(hook._bounded, target, args, kwargs, site, False)
-                return hook._writer.operator(target, site, [args, kwargs], inductors_own, short, is_seen)
+            asker, site, is_allowed = sys._getframe(1).f_code, _site_of(target), hook.allows(target)
+            is_seen, is_cut = not hook._is_unseen(asker), False
             start = time.perf_counter()
-            if is_seen:
+            if not is_allowed or (hook._detail == "full" and is_seen):
+                values = [args, kwargs]
+                short = functools.partial(_short, target, args, kwargs, site, is_allowed)
+                text, is_cut = hook._writer.operator(target, site, values, inductors_own, short, is_seen)
+                characters = len(text)
+            elif is_seen:
                 text = hook._bounded(target, args, kwargs, site, _is_one_of(asker, hook._log_codes))
                 characters = tree_characters([args, kwargs])
             else:
                 text, characters = operator_text(target, (), {}), 0
-            seconds = time.perf_counter() - start
-            hook._records.described(str(target), site, seconds, is_seen, characters)
+            if is_allowed and not is_cut:
+                seconds = time.perf_counter() - start
+                hook._records.described(str(target), site, seconds, is_seen, characters)
             return text
 
         return marked(operator_str, static)
@@ -136,12 +139,14 @@ class OperatorText:
         self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], site: Site, for_the_log: bool
     ) -> str:
         if self._detail != "graph":
-            behind = extent_text(args, kwargs)
-        elif for_the_log:
-            behind = graph_text(args, kwargs)
-        else:
-            behind = graph_text(args, kwargs, MAX_ERROR_NODES)
+            return _short(target, args, kwargs, site, True)
+        behind = graph_text(args, kwargs) if for_the_log else graph_text(args, kwargs, MAX_ERROR_NODES)
         return "\n".join(filter(None, (operator_text(target, args, kwargs), site_text(site), behind)))
+
+
+def _short(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], site: Site, is_allowed: bool) -> str:
+    behind = extent_text(args, kwargs, advise=is_allowed)  # LOWERING_HOOKS_DETAIL is for allowed ops
+    return "\n".join(filter(None, (operator_text(target, args, kwargs), site_text(site), behind)))
 
 
 def _site_of(target: Any) -> Site:

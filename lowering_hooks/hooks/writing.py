@@ -7,8 +7,10 @@ passed the limit.  Then it is written again: the node in full, and what stands b
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -46,9 +48,13 @@ class _Stop(BaseException):
 
 
 class _Text:
-    """One attempt to write a text.
+    """The text that one thread writes: the outermost one, of which all others are parts.
+
+    It serves one attempt after another.  An object for each attempt would cost as much as all else that is
+    done for a small text.
 
     Attributes:
+        is_written: Whether an attempt is under way.
         unnamed: How many nodes without a name are written in full inside one another; None where nested
             nodes are written as Inductor writes them, whether they have a name or not.
         node: The node that is being written now, where nested nodes are written by name.
@@ -58,38 +64,69 @@ class _Text:
         problem: Why it was given up; empty where it was not.
     """
 
-    __slots__ = ("characters", "depth", "node", "nodes", "problem", "unnamed")
+    __slots__ = ("characters", "depth", "is_written", "node", "nodes", "problem", "unnamed")
 
-    def __init__(self, unnamed: int | None = None) -> None:
-        self.unnamed = unnamed
+    def __init__(self) -> None:
+        self.is_written = False
+        self.unnamed: int | None = None
         self.node: Any = None
         self.depth = 0
         self.nodes = 0
         self.characters = 0
         self.problem = ""
 
-    def write(self, write: Callable[[], str]) -> str | None:
-        """Return what ``write`` returns; None where that passes a limit.  Raises what ``write`` raises."""
-        _thread.text = self
-        try:
-            written = write()
-        except _Stop:
-            return None
-        except RecursionError:
-            self.problem = self.problem or _TOO_DEEP
-            return None
-        finally:
-            _thread.text = None
-        if isinstance(written, str) and len(written) > MAX_CHARACTERS and not self.problem:
-            self.give_up(len(written), _TOO_LONG)
-        return None if self.problem else written
+    def write(
+        self, write: Callable[..., str], *nodes: Any, unnamed: int | None = None, behind: Any = None
+    ) -> tuple[Any, str]:
+        """Return what ``write(*nodes)`` returns, and why that passes a limit; empty where it does not.
 
-    def give_up(self, characters: int, problem: str) -> _Stop:
-        """Give the text no more nodes, and return what is to be raised."""
+        Raises what ``write`` raises.  A signal handler may come in between at any point, and ask for texts:
+        until ``is_written`` is set they are on their own, and from then on parts of this one.
+
+        Args:
+            write: What writes the text.
+            *nodes: What it is called with.
+            unnamed: See the attribute.
+            behind: The node behind which nodes are written by name; None where that is the first one.
+        """
+        self.is_written = True
+        try:
+            self.nodes = self.characters = 0
+            self.problem = ""
+            self.unnamed, self.node, self.depth = unnamed, behind, 0 if behind is None else 1
+            written = write(*nodes)
+            if isinstance(written, str) and len(written) > MAX_CHARACTERS:
+                self.give_up(len(written), _TOO_LONG)
+            return written, self.problem
+        except _Stop:
+            return None, self.problem
+        except RecursionError:
+            return None, self.problem or _TOO_DEEP
+        finally:
+            self.is_written = False
+            self.node = None
+
+    def give_up(self, characters: int, problem: str) -> None:
+        """Give the text no more nodes."""
         self.characters = characters
         self.nodes = MAX_NODES + 1
         self.problem = self.problem or problem
-        return _Stop()
+
+    def stop(self, characters: int, problem: str) -> None:
+        """Give the text up, and raise :class:`_Stop`, but only where :meth:`write` is there to catch it.
+
+        It is not where an exception of another thread, or a KeyboardInterrupt on Python 3.10, ended ``write``
+        between two steps of its last lines, nor where a coroutine library runs the node's own code on another
+        stack.  Then that text is over, and what follows is on its own.
+        """
+        frame = sys._getframe(1)
+        while frame.f_code is not _WRITE:
+            if frame.f_back is None:
+                self.is_written = False
+                return
+            frame = frame.f_back
+        self.give_up(characters, problem)
+        raise _Stop
 
     def by_name(self, original: Callable[..., str], node: Any, args: Any, kwargs: Any) -> str:
         """Write a nested node by name; the outermost one, and those that have none, in full."""
@@ -107,10 +144,14 @@ class _Text:
             self.depth -= 1
 
 
-class _Thread(threading.local):
-    """The text that this thread writes: the outermost one, of which all others are parts."""
+_WRITE: Final = _Text.write.__code__
 
-    text: _Text | None = None
+
+class _Thread(threading.local):
+    """What this thread writes."""
+
+    def __init__(self) -> None:
+        self.text = _Text()
 
 
 _thread: Final = _Thread()
@@ -143,17 +184,22 @@ class Writer:
         @functools.wraps(original)
         def text(node: Any, *args: Any, **kwargs: Any) -> str:  # PyTorch 2.0: Loops.__str__ takes names
             current = thread.text
-            if current is None:
-                return outermost(original, node, args, kwargs)
-            current.nodes += 1
-            if current.nodes > MAX_NODES:
-                raise current.give_up(current.characters, _TOO_MANY)
+            if current.is_written:
+                current.nodes += 1
+                if current.nodes > MAX_NODES:
+                    current.stop(current.characters, _TOO_MANY)
+            if not current.is_written:
+                if args or kwargs:
+                    return outermost(current, _with_more(original, args, kwargs), node)
+                return outermost(current, original, node)
             before = current.characters
             try:
-                if current.unnamed is None:
-                    written = original(node, *args, **kwargs)
-                else:
+                if current.unnamed is not None:
                     written = current.by_name(original, node, args, kwargs)
+                elif args or kwargs:
+                    written = original(node, *args, **kwargs)
+                else:  # nearly always, and in half the time
+                    written = original(node)
             except Exception:
                 current.characters = before  # whoever catches it writes something else
                 raise
@@ -161,7 +207,7 @@ class Writer:
                 # It holds the texts of the node's own operands, which are not counted again.
                 current.characters = before + len(written)
                 if current.characters > MAX_CHARACTERS:
-                    raise current.give_up(current.characters, _TOO_LONG)
+                    current.stop(current.characters, _TOO_LONG)
             return written
 
         return text
@@ -174,8 +220,8 @@ class Writer:
         write: Callable[[], str],
         short: Callable[[], str],
         is_seen: bool,
-    ) -> str:
-        """Return the text of an op with its arguments, which together are one text.
+    ) -> tuple[str, bool]:
+        """Return the text of an op with its arguments, which together are one text, and whether it was cut.
 
         Args:
             target: The op.
@@ -185,47 +231,70 @@ class Writer:
             short: Writes a short one, for arguments whose names alone pass a limit.
             is_seen: Whether anybody reads the text.
         """
-        if _thread.text is not None:  # a part of the text of somebody's node
-            return write()
-        return self._bounded(write, short, values, lambda: (target_name(target), site), is_seen)
+        current, mode = _thread.text, self.mode
+        if current.is_written or mode is False:  # the first: a part of the text of somebody's node
+            return write(), False
+        if mode is True:
+            return _by_name(current, write, None, short), False
+        start = time.perf_counter()
+        written, problem = current.write(write)
+        if not problem:
+            return written, False  # whatever it is: str() says so where it is no text
 
-    def _node(self, original: Callable[..., str], node: Any, args: Any, kwargs: Any) -> str:
+        def asked_for() -> tuple[str, Site]:
+            return target_name(target), site
+
+        return self._cut(current, problem, write, None, short, values, asked_for, is_seen, start), True
+
+    def _node(self, current: _Text, original: Callable[[Any], str], node: Any) -> str:
         """Return the text of a node that is no part of another text."""
-        while self.before_next:
-            self.before_next.pop()()
-        write = functools.partial(original, node, *args, **kwargs)
+        if self.before_next:
+            self._prepare()
+        mode, start = self.mode, time.perf_counter()
+        if mode == "auto":
+            written, problem = current.write(original, node)
+            if not problem:
+                return written  # type: ignore[no-any-return]  # str() says so where it is no text
+        elif mode is False:
+            return original(node)
+        write = functools.partial(original, node)
         short = functools.partial(value_text, node)
-        return self._bounded(write, short, (node,), functools.partial(_asked_for, node), True)
+        if mode is True:
+            return _by_name(current, write, node, short)
+        asked_for = functools.partial(_asked_for, node)
+        return self._cut(current, problem, write, node, short, (node,), asked_for, True, start)
 
-    def _bounded(
+    def _prepare(self) -> None:
+        with contextlib.suppress(IndexError):  # another thread may do the same
+            while self.before_next:
+                self.before_next.pop()()
+
+    def _cut(
         self,
+        current: _Text,
+        problem: str,
         write: Callable[[], str],
+        node: Any,
         short: Callable[[], str],
         values: Iterable[Any],
         asked_for: Callable[[], tuple[str, Site]],
         is_seen: bool,
+        start: float,
     ) -> str:
-        if self.mode is False:
-            return write()
-        if self.mode is True:
-            return _by_name(write, short)
-        start = time.perf_counter()
-        whole = _Text()
-        written: Any = whole.write(write)
-        if not whole.problem:
-            return written  # type: ignore[no-any-return]  # str() says so where it is no text
-        written = _by_name(write, short)
-        note = f"\n... lowering-hooks cut this text of Inductor's: {whole.problem}"
+        """Return a bounded text in place of one that was just given up."""
+        characters = current.characters
+        written = _by_name(current, write, node, short)
+        note = f"\n... lowering-hooks cut this text of Inductor's: {problem}"
         if len(written) + len(note) > MAX_CHARACTERS:
             written = short()
         try:
             seconds = time.perf_counter() - start
-            characters = max(whole.characters, tree_characters(values))
-            self._note_cut(*asked_for(), seconds, is_seen, characters, whole.problem)
+            characters = max(characters, tree_characters(values))
+            self._note_cut(*asked_for(), seconds, is_seen, characters, problem)
         except Exception:
             # A count and a log line are not worth a failed compile.
             log.debug("could not count a text that was cut", exc_info=True)
-        return written + note
+        return f"{written}{note}"
 
     def _note_cut(
         self, target: str, site: Site, seconds: float, is_seen: bool, characters: int, problem: str
@@ -243,12 +312,17 @@ class Writer:
         )
 
 
-def _by_name(write: Callable[[], str], short: Callable[[], str]) -> str:
-    """Return a text in which the nodes behind a node are written by name."""
+def _with_more(original: Callable[..., str], args: Any, kwargs: Any) -> Callable[[Any], str]:
+    return lambda node: original(node, *args, **kwargs)
+
+
+def _by_name(current: _Text, write: Callable[[], str], node: Any, short: Callable[[], str]) -> str:
+    """Return a text in which the nodes behind ``node`` are written by name."""
+    if type(node).__name__ in BOXES:
+        node = None  # the one in it is the first that is written in full
     for unnamed in (_MAX_UNNAMED, 0):
-        text = _Text(unnamed)
-        written: Any = text.write(write)
-        if not text.problem:
+        written, problem = current.write(write, unnamed=unnamed, behind=node)
+        if not problem:
             return written  # type: ignore[no-any-return]
     return short()
 
