@@ -423,7 +423,7 @@ def flex_attention(ops: Ops, layers: int) -> Act:
 
         return ops.late(attention(x, r, x, score_mod=score))
 
-    return compiled(forward, tensor(1, 1, *SIZE))
+    return with_scalars(compiled(forward, tensor(1, 1, *SIZE)))
 
 
 def effects(ops: Ops, layers: int) -> Act:
