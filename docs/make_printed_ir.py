@@ -383,12 +383,13 @@ def outcome(data: dict[str, Any]) -> str:
 
 
 LEFT = """\
-Texts of more than 100,000 characters that are left with lowering-hooks are of three kinds, none of which doubles:
+Texts of more than 100,000 characters that are left with lowering-hooks do not double from layer to layer:
 
 * `ir_pre_fusion`, `ir_post_fusion`, `output_code` and the C++ that autotuning logs hold names instead of IR. They grow by the layer.
 * `debug.log` is a whole log, of many texts.
-* A message or a traceback may hold many texts, and the same one several times. Each of them has at most 100,000 characters: all arguments
-  of an op are one text, the locals of a traceback (`locals_of_a_traceback`) are one each."""
+* A message may hold one text several times. All arguments of an op are one text of at most 100,000 characters (`many_arguments`).
+* In `locals_of_a_traceback` each local is a text of its own; the long ones are tables of all lowerings and decompositions.
+* PyTorch's loggers put their prefix before each line, which doubles the size of a text of short lines."""
 
 
 def places(data: dict[str, Any]) -> str:
