@@ -236,6 +236,31 @@ def texts(session: nox.Session) -> None:
     session.run("python", "docs/make_texts.py", env=WITH_BYTECODE)
 
 
+# The oldest series, one from the middle and the newest, whose source docs/printed-ir.md was made after.
+PRINTED_IR = ("2.0", "2.8", RELEASES[0].series)
+
+
+def printed_ir_series() -> list[object]:
+    rows = [row for row in reversed(RELEASES) if row.series in PRINTED_IR]
+    return [nox.param(row.pythons[0], row.series, id=f"torch='{row.series}'") for row in rows]
+
+
+@nox.session(name="printed-ir")
+@nox.parametrize("python,torch", printed_ir_series())
+def printed_ir(session: nox.Session, torch: str) -> None:
+    """Write docs/printed-ir.md: where Inductor prints IR; with -- MODEL ..., these models are run anew."""
+    release = next(row.verified_with for row in RELEASES if row.series == torch)
+    install_torch(session, f"torch=={release}")
+    try:
+        output = f"docs/printed-ir/{torch}.json"
+        session.run(
+            "python", "docs/make_printed_ir.py", "measure", output, *session.posargs, env=WITH_BYTECODE
+        )
+    finally:
+        delete_environment(session)
+    session.run(sys.executable, "docs/make_printed_ir.py", "draw", external=True)
+
+
 # In the order of docs/performance.md.
 BENCHMARKS = ("scaling", "floor", "share", "overhead", "graph_text", "ir_text", "import_cost")
 
@@ -323,6 +348,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("python", "docs/make_compatibility.py", "--check")
+    session.run("python", "docs/make_printed_ir.py", "--check")
     session.run("python", "downstream/vllm/verify.py", "--check")
     session.run("python", "benchmarks/draw.py", "--check", "benchmarks/results", "docs")
     config = Path("pyproject.toml").resolve()
