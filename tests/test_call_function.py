@@ -6,10 +6,12 @@ import contextlib
 import functools
 import inspect
 import logging
+import sys
 import threading
 import types
 
 import pytest
+from installed import SERIES
 from stand_in import load, stand_in
 
 from lowering_hooks.compat import call_function_problems
@@ -501,3 +503,59 @@ def test_a_namespace_allowed_for_a_block_is_described_in_it(stand) -> None:
     assert stand.texts(stand.overload("other::again")) == ["stock text of other.again.default"]
     stand.namespaces.allow(["*"])
     assert stand.texts(stand.overload("aten::op"))[0].startswith("  target: aten.op.default")
+
+
+def test_an_op_with_an_effect_token_is_counted_each_time(monkeypatch) -> None:
+    """Inductor makes a fallback of it in the lowering of with_effects, and keeps none."""
+    effects = types.ModuleType("torch._higher_order_ops.effects")
+    effects.with_effects = object()
+    with stand_in():
+        monkeypatch.setitem(sys.modules, effects.__name__, effects)
+        stand = Stand()
+        # What others put there takes any arguments.
+        stand.hook.remove()
+        original = stand.call_function
+
+        def anything(self, *args):
+            return args[0] if args[0] is effects.with_effects else original(self, *args)
+
+        for call_function in (lambda self, target, args, kwargs: target, anything):
+            stand.graph_class.call_function = call_function
+            hook = stand.new_hook()
+            hook.install()
+            stand.records.reset()
+            lowering = stand.graph_class()
+            known = stand.overload("lib::known")
+            stand.lowerings[known] = "a real lowering"
+            for op in (stand.overload("lib::op"), stand.overload("other::op"), known, "no op"):
+                lowering.call_function(effects.with_effects, ("token", op, 1), {})
+            for odd in ((), ("token",), None):
+                lowering.call_function(effects.with_effects, odd, {})
+            with contextlib.suppress(TypeError):
+                lowering.call_function(effects.with_effects)
+            assert stand.fallbacks() == {"lib.op.default": 1, "other.op.default": 1}
+            assert stand.records.report().not_allowed == ("other",)
+            hook.remove()
+
+
+@pytest.mark.skipif(SERIES < (2, 4), reason="there are no ops with an effect token")
+def test_a_real_op_with_an_effect_token_is_counted(run_beside_inductor) -> None:
+    run_beside_inductor(
+        """
+        import torch, lowering_hooks
+        from torch._higher_order_ops.effects import _EffectType, _register_effectful_op
+        library = torch.library.Library("effectful", "DEF")
+        library.define("tell(Tensor x) -> Tensor")
+        library.impl("tell", lambda x: x * 2, "CPU")
+        library.impl("tell", lambda x: x.new_empty(x.shape), "Meta")
+        tell = torch.ops.effectful.tell.default
+        _register_effectful_op(tell, _EffectType.ORDERED)
+        x = torch.randn(3)
+        assert torch.equal(torch.compile(lambda x: tell(x) + tell(x + 1))(x), x * 2 + (x + 1) * 2)
+        report = lowering_hooks.report()
+        # On 2.4 the ops that make and take the token fall back, too.
+        (op,) = [op for op in report.ops if op.op == "effectful.tell.default"]
+        assert (op.fallbacks, op.graph) == (2, "0"), op
+        assert "effectful" in report.not_allowed
+        """
+    )

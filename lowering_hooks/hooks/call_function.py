@@ -109,7 +109,7 @@ class CallFunctionHook:
                 if len(lowerings) > known:
                     note_fallback(args[0] if args else None, len(lowerings) - known, self)
                 elif args and args[0] is with_effects:
-                    note_effect(args[1], self)
+                    note_effect(args[1] if len(args) > 1 else (), self)
 
         wrapper = call_function if _takes_what_inductors_own_takes(original) else call_function_of_others
         return marked(functools.update_wrapper(wrapper, original), original)
