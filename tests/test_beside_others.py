@@ -48,7 +48,7 @@ assert calls and fallbacks() == ["vllm.first.default"]
 @pytest.mark.parametrize(
     ("strategy", "counted"),
     # Under call_function their proxy says yes, and there is no implicit fallback to count.
-    [("call_function", []), ("set_proxy", ["vllm::op"])],
+    [("call_function", []), ("set_proxy", ["vllm.op.default"])],
 )
 def test_a_proxy_that_vllm_installed_before_us_is_left_alone(run_beside_inductor, strategy, counted) -> None:
     run_beside_inductor(

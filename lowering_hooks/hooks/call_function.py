@@ -86,28 +86,29 @@ class CallFunctionHook:
 
     def _wrap(self, original: Any) -> Callable[..., Any]:
         run = as_function(original)
-        note_fallback, lowerings = self._note_fallback, self._lowerings
+        # The bound method, not the dictionary: a traceback that shows local variables would show all of it.
+        note_fallback, count = self._note_fallback, self._lowerings.__len__
         note_effect, with_effects = self._note_effect, self._with_effects or object()
 
         # Hot path: runs once per node of every graph, between steps that push everything out of the
         # processor's caches, so it reads only local variables and two lengths.
         def call_function(self: Any, target: Any, args: Any, kwargs: Any) -> Any:
-            known = len(lowerings)
+            known = count()
             try:
                 return run(self, target, args, kwargs)
             finally:
-                if len(lowerings) > known:
-                    note_fallback(target, len(lowerings) - known, self)
+                if count() > known:
+                    note_fallback(target, count() - known, self)
                 elif target is with_effects:
                     note_effect(args, self)
 
         def call_function_of_others(self: Any, *args: Any, **kwargs: Any) -> Any:
-            known = len(lowerings)
+            known = count()
             try:
                 return run(self, *args, **kwargs)
             finally:
-                if len(lowerings) > known:
-                    note_fallback(args[0] if args else None, len(lowerings) - known, self)
+                if count() > known:
+                    note_fallback(args[0] if args else None, count() - known, self)
                 elif args and args[0] is with_effects:
                     note_effect(args[1] if len(args) > 1 else (), self)
 
