@@ -32,7 +32,7 @@ TORCH_INDEX = os.environ.get("TORCH_INDEX")
 INDEX = ["--index", TORCH_INDEX] if TORCH_INDEX else []
 
 # A series of each era of call_function, and the newest: what CI runs (nox -t eras).
-ERAS = ("2.0", "2.4", "2.5", "2.12", RELEASES[0].series)
+ERAS = ("2.0", "2.4", "2.12", RELEASES[0].series)
 
 # Where the environment forbids bytecode files, each fresh process would compile Inductor's source anew, which
 # takes longer than what it is there for.
