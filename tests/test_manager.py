@@ -357,6 +357,22 @@ def test_switched_off_stays_switched_off(stand) -> None:
     assert same(standing(stand), before)
 
 
+def test_a_graph_imported_anew_does_not_keep_a_proxy_that_is_gone(unloaded) -> None:
+    """It took the proxy from lowering, by name, before its own hook was another one."""
+    stand = load()
+    stand.exc.OperatorIssue.operator_str = vars(stand.exc.OperatorIssue)["operator_str"].__func__
+    own = stand.graph.FALLBACK_ALLOW_LIST
+    manager = Manager(Settings())
+    assert manager.apply().strategy == "set_proxy"
+    purge(GRAPH, "torch._inductor.exc")
+    again = load()
+    assert again.graph is not stand.graph
+    assert manager.status().strategy == "call_function"
+    manager.remove()
+    for module in (again.graph, again.lowering, stand.graph):
+        assert module.FALLBACK_ALLOW_LIST is own
+
+
 # --- any sequence of what can happen ---------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from .. import namespaces
 from ..compat import LayoutConstraint, release_of, set_proxy_problems
-from ..inductor import Inductor, lowering_in_progress, name_of
+from ..inductor import Inductor, attribute, loaded, lowering_in_progress, name_of
 from ..namespaces import Namespaces
 from ..records import Records
 from ..replacement import Replacement
@@ -28,6 +28,7 @@ from .operator_text import OperatorText
 log = logging.getLogger("lowering_hooks")
 
 _MARK: Final = "_lowering_hooks_proxy"
+_NAME: Final = "FALLBACK_ALLOW_LIST"
 
 
 def _binary(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -220,10 +221,9 @@ class SetProxyHook:
         self._text = text  # None where its contract is broken
         self._live = False
         found = inductor.lowering.FALLBACK_ALLOW_LIST
-        proxy = AllowListProxy(found, _WhileLive(self), self._fell_back)
+        proxy = self._proxy = AllowListProxy(found, _WhileLive(self), self._fell_back)
         self._replacements = tuple(
-            Replacement(module, "FALLBACK_ALLOW_LIST", proxy, proxy._inner)
-            for module in (inductor.lowering, inductor.graph)
+            Replacement(module, _NAME, proxy, proxy._inner) for module in (inductor.lowering, inductor.graph)
         )
         self.caveat = _caveat(inductor.lowering)
 
@@ -242,6 +242,10 @@ class SetProxyHook:
         self._live = False
         for replacement in self._replacements:
             replacement.put_back()
+        # A graph module that was imported anew has taken the proxy from lowering by name.
+        now = loaded()
+        if now is not None and attribute(now.graph, _NAME) is self._proxy:
+            setattr(now.graph, _NAME, self._replacements[0].old)
         if self._text is not None:
             self._text.remove()
 
