@@ -229,8 +229,8 @@ def lists(ops: Ops, layers: int) -> Act:
     return compiled(forward, tensor())
 
 
-def with_gradient(ops: Ops) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return the two-output op and ``late`` as functions whose backwards are these very ops."""
+def with_gradient(ops: Ops, layers: int) -> Callable[[Any, Any], Any]:
+    """Return the layers behind ``late`` as a function whose backward calls these very ops."""
     below_autograd = torch._C._AutoDispatchBelowAutograd
 
     class Two(torch.autograd.Function):
@@ -258,17 +258,19 @@ def with_gradient(ops: Ops) -> tuple[Callable[..., Any], Callable[..., Any]]:
     define("forward_late(Tensor x) -> Tensor", new)
     library.impl("two", Two.apply, "Autograd")
     library.impl("forward_late", Late.apply, "Autograd")
-    return ops.two, getattr(torch.ops, NAMESPACE).forward_late.default
+    forward_late = getattr(torch.ops, NAMESPACE).forward_late.default
+
+    def forward(x: Any, r: Any) -> Any:
+        x = forward_late(x)
+        for _ in range(layers):
+            x, r = ops.two(x, r)
+        return x, r
+
+    return forward
 
 
 def backward(ops: Ops, layers: int) -> Act:
-    two, late = with_gradient(ops)
-
-    def forward(x: Any, r: Any) -> Any:
-        x = late(x)
-        for _ in range(layers):
-            x, r = two(x, r)
-        return x, r
+    forward = with_gradient(ops, layers)
 
     def run() -> None:
         x, r = torch.compile(forward, fullgraph=True)(tensor(requires_grad=True), tensor())
@@ -280,13 +282,7 @@ def backward(ops: Ops, layers: int) -> Act:
 def compiled_autograd(ops: Ops, layers: int) -> Act:
     module = needed("torch._dynamo", "compiled_autograd")
     enable = getattr(module, "_enable", None) or module.enable
-    two, late = with_gradient(ops)
-
-    def forward(x: Any, r: Any) -> Any:
-        x = late(x)
-        for _ in range(layers):
-            x, r = two(x, r)
-        return x, r
+    forward = with_gradient(ops, layers)
 
     def run() -> None:
         x, r = torch.compile(forward, fullgraph=True, backend="aot_eager")(

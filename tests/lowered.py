@@ -10,6 +10,8 @@ import torch._inductor.lowering as lowering
 from installed import SERIES
 from torch.library import Library
 
+import lowering_hooks
+
 counter = itertools.count()
 library = Library("described", "DEF")
 
@@ -49,6 +51,15 @@ def arguments_of(model, *inputs, schema="(Tensor x) -> Tensor", look, dynamic=Fa
         torch._inductor.ir.IRNode._current_origins = set()
     (found,) = seen
     return found
+
+
+def stock(write, *args) -> str:
+    """Return what ``write`` writes where no text of IR is bounded."""
+    lowering_hooks.bounded_ir(False)
+    try:
+        return write(*args)
+    finally:
+        lowering_hooks.bounded_ir("auto")
 
 
 def chain(depth: int):

@@ -10,13 +10,12 @@ import types
 import pytest
 import sympy
 import torch
-from lowered import arguments_of, chain
+from lowered import arguments_of, chain, stock
 from torch._dynamo.source import ConstantSource
 from torch._inductor.virtualized import V
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.fx.immutable_collections import immutable_dict, immutable_list
 
-import lowering_hooks
 from lowering_hooks import text
 from lowering_hooks.text import graph_text, operator_text
 
@@ -51,12 +50,8 @@ def test_it_names_op_buffers_sizes_strides_dtypes_and_devices() -> None:
 
 def test_its_length_does_not_depend_on_depth() -> None:
     def both(late, args, kwargs):
-        stock = torch._inductor.exc.OperatorIssue.operator_str
-        lowering_hooks.bounded_ir(False)
-        try:
-            return operator_text(late, args, kwargs), len(stock("other", args, kwargs))
-        finally:
-            lowering_hooks.bounded_ir("auto")
+        own = stock(torch._inductor.exc.OperatorIssue.operator_str, "other", args, kwargs)
+        return operator_text(late, args, kwargs), len(own)
 
     (shallow, stock_shallow), (deep, stock_deep) = (
         arguments_of(chain(depth)[1], torch.randn(4, 6), look=both) for depth in (4, 10)

@@ -15,7 +15,7 @@ import torch._inductor.ir as ir
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from installed import SERIES
-from lowered import arguments_of, chain, op
+from lowered import arguments_of, chain, op, stock
 from torch._inductor.exc import OperatorIssue
 from torch.fx.immutable_collections import immutable_dict, immutable_list
 
@@ -32,11 +32,7 @@ def bounded_errors() -> None:
 
 
 def stock_text(args, kwargs) -> str:
-    lowering_hooks.bounded_ir(False)
-    try:
-        return inspect.unwrap(OperatorIssue.operator_str)("op", args, kwargs)
-    finally:
-        lowering_hooks.bounded_ir("auto")
+    return stock(inspect.unwrap(OperatorIssue.operator_str), "op", args, kwargs)
 
 
 def both(_, args, kwargs):

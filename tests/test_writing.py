@@ -16,7 +16,7 @@ import torch._inductor.graph
 import torch._inductor.ir as ir
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lowered import arguments_of, chain
+from lowered import arguments_of, chain, stock
 
 import lowering_hooks
 from lowering_hooks.hooks import writing
@@ -34,15 +34,6 @@ def auto():
     lowering_hooks.reset_report()
     yield
     lowering_hooks.bounded_ir("auto")
-
-
-def stock(write, *args) -> str:
-    """Return what is written without us."""
-    lowering_hooks.bounded_ir(False)
-    try:
-        return write(*args)
-    finally:
-        lowering_hooks.bounded_ir("auto")
 
 
 class Node(ir.IRNode):
@@ -67,7 +58,6 @@ class Indented(Node):
         return f"Indented(\n  {vars(self).get('name')},\n  {inner}\n)"
 
     __repr__ = __str__
-    __hash__ = object.__hash__
 
 
 def ladder(depth: int, kind: type = Node, bottom: object = "x") -> Node:
@@ -222,7 +212,6 @@ class SwallowsAll(Node):
         return f"SwallowsAll({', '.join(texts)})"
 
     __repr__ = __str__
-    __hash__ = object.__hash__
 
 
 class SwallowsExceptions(Node):
@@ -233,7 +222,6 @@ class SwallowsExceptions(Node):
             return "swallowed"
 
     __repr__ = __str__
-    __hash__ = object.__hash__
 
 
 class Clips(Node):
@@ -243,7 +231,6 @@ class Clips(Node):
         return f"Clips({''.join(map(str, self.inputs))[:20]})"
 
     __repr__ = __str__
-    __hash__ = object.__hash__
 
 
 def test_whoever_swallows_the_stop_is_given_no_more_texts() -> None:
@@ -276,7 +263,6 @@ class Raises(Node):
         raise self.error
 
     __repr__ = __str__
-    __hash__ = object.__hash__
 
 
 @pytest.mark.parametrize("error", [ArithmeticError("of its own"), KeyboardInterrupt(), SystemExit(3)])
@@ -300,7 +286,6 @@ def test_what_is_raised_and_replaced_does_not_count() -> None:
             raise ArithmeticError
 
         __repr__ = __str__
-        __hash__ = object.__hash__
 
     class Replaces(Node):
         def __str__(self) -> str:
@@ -310,7 +295,6 @@ def test_what_is_raised_and_replaced_does_not_count() -> None:
                 return "replaced"
 
         __repr__ = __str__
-        __hash__ = object.__hash__
 
     node = Node("buf1", *[Replaces("buf2", Half("buf3")) for _ in range(10)])
     assert str(node) == stock(str, node)
@@ -327,7 +311,6 @@ def test_no_exception_of_ours_is_the_context_of_another(monkeypatch) -> None:
             return inner
 
         __repr__ = __str__
-        __hash__ = object.__hash__
 
     with pytest.raises(ArithmeticError) as raised:
         str(Late("buf1", ladder(60)))
@@ -341,7 +324,6 @@ def test_a_text_that_is_no_text_is_an_error_as_in_stock() -> None:
             return 7
 
         __repr__ = __str__
-        __hash__ = object.__hash__
 
     for node in (Returns("buf0"), Node("buf1", Returns("buf0"))):
         with pytest.raises(TypeError, match="returned non-string"):
@@ -372,7 +354,6 @@ def test_as_deep_as_stock_goes_but_for_a_frame_a_node() -> None:
                 return str(found)
 
             __repr__ = __str__
-            __hash__ = object.__hash__
 
         node = Counts("buf0")
         for i in range(depth):
@@ -412,7 +393,6 @@ def test_a_text_that_another_thread_writes_is_one_of_its_own() -> None:
             return f"Elsewhere({found})"
 
         __repr__ = __str__
-        __hash__ = object.__hash__
 
     text = str(Node("buf1", Elsewhere("buf0", ladder(60))))
     assert "<buf58 Node>" in text
@@ -445,14 +425,9 @@ def test_a_text_leaves_no_reference_behind() -> None:
 def test_limits_change_at_any_time() -> None:
     class Switches(Node):
         def __str__(self) -> str:
-            lowering_hooks.bounded_ir(False)
-            try:
-                return Node.__str__(self)
-            finally:
-                lowering_hooks.bounded_ir("auto")
+            return stock(Node.__str__, self)
 
         __repr__ = __str__
-        __hash__ = object.__hash__
 
     assert str(Switches("buf1", ladder(3))) == stock(str, Switches("buf1", ladder(3)))
     assert nothing_is_left()
@@ -471,8 +446,8 @@ def late(kind: type) -> object:
     return node
 
 
-def handwritten() -> type:
-    class Late(ir.IRNode):
+def handwritten(base: type = ir.IRNode) -> type:
+    class Late(base):
         def __str__(self) -> str:
             return f"Late({self.inputs})"
 
@@ -485,15 +460,6 @@ def generated() -> type:
     @dataclasses.dataclass(eq=False)
     class Late(ir.IRNode):
         inputs: list
-
-    return Late
-
-
-def with_slots() -> type:
-    @dataclasses.dataclass(eq=False, slots=True)
-    class Late(ir.IRNode):
-        inputs: list
-        name: str
 
     return Late
 
@@ -530,13 +496,7 @@ def of_a_late_class() -> type:
 
 
 def of_inductors_class() -> type:
-    class Late(ir.ExternKernel):
-        def __str__(self) -> str:
-            return f"Late({self.inputs})"
-
-        __repr__ = __str__
-
-    return Late
+    return handwritten(ir.ExternKernel)
 
 
 LATE = [handwritten, generated, by_a_mixin, by_no_function, of_a_late_class, of_inductors_class]

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from .. import namespaces
 from ..compat import LayoutConstraint, release_of, set_proxy_problems
-from ..inductor import Inductor, attribute, loaded, lowering_in_progress, name_of
+from ..inductor import Inductor, loaded, lowering_in_progress, name_of
 from ..namespaces import Namespaces
 from ..records import Records
 from ..replacement import Replacement
@@ -221,7 +221,7 @@ class SetProxyHook:
         self._text = text  # None where its contract is broken
         self._live = False
         found = inductor.lowering.FALLBACK_ALLOW_LIST
-        proxy = self._proxy = AllowListProxy(found, _WhileLive(self), self._fell_back)
+        proxy = AllowListProxy(found, _WhileLive(self), self._fell_back)
         self._replacements = tuple(
             Replacement(module, _NAME, proxy, proxy._inner) for module in (inductor.lowering, inductor.graph)
         )
@@ -243,9 +243,9 @@ class SetProxyHook:
         for replacement in self._replacements:
             replacement.put_back()
         # A graph module that was imported anew has taken the proxy from lowering by name.
-        now = loaded()
-        if now is not None and attribute(now.graph, _NAME) is self._proxy:
-            setattr(now.graph, _NAME, self._replacements[0].old)
+        now, of_lowering = loaded(), self._replacements[0]
+        if now is not None:
+            Replacement(now.graph, _NAME, of_lowering.new, of_lowering.old).put_back()
         if self._text is not None:
             self._text.remove()
 

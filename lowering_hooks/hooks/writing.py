@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..inductor import lowering_in_progress
 from ..ir_graph import BOXES, held, tree_characters, unboxed
@@ -115,9 +115,9 @@ class _Text:
     def stop(self, characters: int, problem: str) -> None:
         """Give the text up, and raise :class:`_Stop`, but only where :meth:`write` is there to catch it.
 
-        It is not where an exception of another thread, or a KeyboardInterrupt on Python 3.10, ended ``write``
-        between two steps of its last lines, nor where a coroutine library runs the node's own code on another
-        stack.  Then that text is over, and what follows is on its own.
+        That may be gone.  An exception from another thread, or a KeyboardInterrupt on Python 3.10, can
+        end it between two of its last steps, and a coroutine library can run a node's own code on another
+        stack.  Then that text is over, and what follows is a text of its own.
         """
         frame = sys._getframe(1)
         while frame.f_code is not _WRITE:
@@ -155,6 +155,24 @@ class _Thread(threading.local):
 
 
 _thread: Final = _Thread()
+
+
+class _Subject(NamedTuple):
+    """What a text is of.
+
+    Attributes:
+        node: The node; None where it is an op with its arguments.
+        values: What the text holds.
+        short: Writes a short text, for values whose names alone pass a limit.
+        asked_for: Returns the op whose lowering asks for the text, and where it is lowered.
+        is_seen: Whether anybody reads the text.
+    """
+
+    node: Any
+    values: Iterable[Any]
+    short: Callable[[], str]
+    asked_for: Callable[[], tuple[str, Site]]
+    is_seen: bool = True
 
 
 class Writer:
@@ -234,17 +252,14 @@ class Writer:
         current, mode = _thread.text, self.mode
         if current.is_written or mode is False:  # the first: a part of the text of somebody's node
             return write(), False
+        subject = _Subject(None, values, short, lambda: (target_name(target), site), is_seen)
         if mode is True:
-            return _by_name(current, write, None, short), False
+            return _by_name(current, write, subject), False
         start = time.perf_counter()
         written, problem = current.write(write)
         if not problem:
             return written, False  # whatever it is: str() says so where it is no text
-
-        def asked_for() -> tuple[str, Site]:
-            return target_name(target), site
-
-        return self._cut(current, problem, write, None, short, values, asked_for, is_seen, start), True
+        return self._cut(current, problem, write, subject, start), True
 
     def _node(self, current: _Text, original: Callable[[Any], str], node: Any) -> str:
         """Return the text of a node that is no part of another text."""
@@ -258,11 +273,11 @@ class Writer:
         elif mode is False:
             return original(node)
         write = functools.partial(original, node)
-        short = functools.partial(value_text, node)
+        short, asked_for = functools.partial(value_text, node), functools.partial(_asked_for, node)
+        subject = _Subject(node, (node,), short, asked_for)
         if mode is True:
-            return _by_name(current, write, node, short)
-        asked_for = functools.partial(_asked_for, node)
-        return self._cut(current, problem, write, node, short, (node,), asked_for, True, start)
+            return _by_name(current, write, subject)
+        return self._cut(current, problem, write, subject, start)
 
     def _prepare(self) -> None:
         with contextlib.suppress(IndexError):  # another thread may do the same
@@ -274,23 +289,19 @@ class Writer:
         current: _Text,
         problem: str,
         write: Callable[[], str],
-        node: Any,
-        short: Callable[[], str],
-        values: Iterable[Any],
-        asked_for: Callable[[], tuple[str, Site]],
-        is_seen: bool,
+        subject: _Subject,
         start: float,
     ) -> str:
         """Return a bounded text in place of one that was just given up."""
         characters = current.characters
-        written = _by_name(current, write, node, short)
+        written = _by_name(current, write, subject)
         note = f"\n... lowering-hooks cut this text of Inductor's: {problem}"
         if len(written) + len(note) > MAX_CHARACTERS:
-            written = short()
+            written = subject.short()
         try:
             seconds = time.perf_counter() - start
-            characters = max(characters, tree_characters(values))
-            self._note_cut(*asked_for(), seconds, is_seen, characters, problem)
+            characters = max(characters, tree_characters(subject.values))
+            self._note_cut(*subject.asked_for(), seconds, subject.is_seen, characters, problem)
         except Exception:
             # A count and a log line are not worth a failed compile.
             log.debug("could not count a text that was cut", exc_info=True)
@@ -316,15 +327,15 @@ def _with_more(original: Callable[..., str], args: Any, kwargs: Any) -> Callable
     return lambda node: original(node, *args, **kwargs)
 
 
-def _by_name(current: _Text, write: Callable[[], str], node: Any, short: Callable[[], str]) -> str:
-    """Return a text in which the nodes behind ``node`` are written by name."""
-    if type(node).__name__ in BOXES:
-        node = None  # the one in it is the first that is written in full
+def _by_name(current: _Text, write: Callable[[], str], subject: _Subject) -> str:
+    """Return a text in which the nodes behind the subject are written by name."""
+    # The node in a box is the first that is written in full.
+    node = None if type(subject.node).__name__ in BOXES else subject.node
     for unnamed in (_MAX_UNNAMED, 0):
         written, problem = current.write(write, unnamed=unnamed, behind=node)
         if not problem:
             return written  # type: ignore[no-any-return]
-    return short()
+    return subject.short()
 
 
 def _asked_for(node: Any) -> tuple[str, Site]:
