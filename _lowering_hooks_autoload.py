@@ -33,7 +33,7 @@ def _apply(with_vllm_kernels: bool) -> None:
         import lowering_hooks  # importing applies it
 
         if with_vllm_kernels:
-            from lowering_hooks.namespaces import VLLM_KERNELS
+            from lowering_hooks.compat.namespaces import VLLM_KERNELS
 
             lowering_hooks.allow(*VLLM_KERNELS)
     except Exception as error:

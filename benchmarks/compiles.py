@@ -15,7 +15,7 @@ from typing import Any
 
 import lowering_hooks
 
-DEMO_WORKER = Path(lowering_hooks.__file__).with_name("demo_worker.py")
+DEMO_WORKER = Path(lowering_hooks.__file__).parent / "cli" / "worker" / "demo_worker.py"
 
 
 class Compiles:

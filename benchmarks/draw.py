@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lowering_hooks import demo
+from lowering_hooks.cli import demo
 from lowering_hooks.compat import RELEASES
 
 # Written beside the others by a session of its own.

@@ -17,7 +17,7 @@ from typing import Any
 
 from results import write
 
-from lowering_hooks import demo
+from lowering_hooks.cli import demo
 
 LAYERS, DEADLINE = 61, 120.0
 QUICK_LAYERS, QUICK_DEADLINE = 8, 5.0

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from lowered import arguments_of, chain
 
 import lowering_hooks
-from lowering_hooks.ir_graph import reachable, tree_characters
-from lowering_hooks.text import extent_text, graph_text, operator_text
+from lowering_hooks.describe.op import extent_text, graph_text, operator_text
+from lowering_hooks.inductor.graph import reachable, tree_characters
 
 # Each layer is three nodes: a kernel and its two outputs.
 LAYERS = (10, 100, 1000, 3333)

@@ -16,7 +16,7 @@ from typing import Any
 
 from results import main
 
-from lowering_hooks import demo
+from lowering_hooks.cli import demo
 
 # Seconds, for models of a depth that stock may hang on, and for deeper ones, which take long in any case.
 DEADLINE, DEEP_DEADLINE = 20.0, 180.0

@@ -17,7 +17,7 @@ from torch.library import Library
 
 from lowering_hooks.hooks.call_function import CallFunctionHook
 from lowering_hooks.hooks.set_proxy import AllowListProxy
-from lowering_hooks.inductor import Inductor
+from lowering_hooks.inductor.modules import Inductor
 from lowering_hooks.namespaces import DEFAULT, Namespaces
 from lowering_hooks.records import Records
 

@@ -105,7 +105,7 @@ def compile_model(layers: int) -> None:
 
     import lowering_hooks
 
-    demo = runpy.run_path(str(DOCS.parent / "lowering_hooks" / "demo_worker.py"))
+    demo = runpy.run_path(str(DOCS.parent / "lowering_hooks" / "cli" / "worker" / "demo_worker.py"))
     demo["define_ops"].__globals__["NAMESPACE"] = "mylib"
     lowering_hooks.allow("mylib")
 

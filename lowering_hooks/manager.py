@@ -14,14 +14,14 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from .compat import Choice, Strategy, choose
-from .inductor import GRAPH, Inductor, loaded
-from .loading import LoadingFinder, half_imported
+from .inductor.loading import LoadingFinder, half_imported
+from .inductor.modules import GRAPH, Inductor, loaded
+from .inductor.versions import installed_version, torch_is_there, torch_version
+from .inductor.vllm import vllm_conflict
 from .namespaces import Namespaces
 from .records import Records, Report
 from .settings import BoundedIRMode, Settings, bounded_ir_mode, requested
 from .status import BoundedIRState, Hooked, Idle, State, Status
-from .versions import installed_version, torch_is_there, torch_version
-from .vllm import vllm_conflict
 
 if TYPE_CHECKING:
     from .hooks import BoundedIR, Hook, Writer

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from .site import NOWHERE, Site
-from .words import counted
+from .describe.words import counted
+from .inductor.site import NOWHERE, Site
 
 # This many entries are added up to one for each op, so that a process which describes an op over and over
 # does not grow.

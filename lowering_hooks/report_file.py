@@ -8,7 +8,7 @@ import logging
 import os
 from typing import Any
 
-from .inductor import loaded
+from .inductor.modules import loaded
 from .manager import Manager
 from .records import OpReport, Report
 

@@ -65,7 +65,7 @@ def module_at(path: Path) -> Any:
 
 def main(mode: str, kind: str, output: str, package: str) -> None:
     # Named by the caller, since importing the package to find it would hook what is to be stock.
-    demo = module_at(Path(package) / "demo_worker.py")
+    demo = module_at(Path(package) / "cli" / "worker" / "demo_worker.py")
     demo.NAMESPACE = NAMESPACE
     fallbacks = 0
     if mode == "hooked":

@@ -21,7 +21,7 @@ import torch
 import torch._inductor.compile_fx
 from torch._inductor import codecache
 
-demo = runpy.run_path(str(Path(sys.argv[3]) / "demo_worker.py"))
+demo = runpy.run_path(str(Path(sys.argv[3]) / "cli" / "worker" / "demo_worker.py"))
 
 
 def chain(ops: Any, layers: int) -> Any:

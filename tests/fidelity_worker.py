@@ -26,7 +26,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.library import Library
 
 # Named by the caller, since importing the package to find it would hook what is to be stock.
-demo = runpy.run_path(str(Path(sys.argv[3]) / "demo_worker.py"))
+demo = runpy.run_path(str(Path(sys.argv[3]) / "cli" / "worker" / "demo_worker.py"))
 
 NAMESPACE = "fidelity"
 # The demo's ops and its plain set proxy serve here too; only the namespace must be ours.

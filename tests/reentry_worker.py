@@ -18,7 +18,7 @@ from collections.abc import Callable
 from stand_in import GRAPH, load, stand_in
 
 import lowering_hooks
-from lowering_hooks.site import NOWHERE
+from lowering_hooks.inductor.site import NOWHERE
 
 CALLS: list[Callable[[], object]] = [
     lowering_hooks.report,

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lowering_hooks.loading import LoadingFinder
+from lowering_hooks.inductor.loading import LoadingFinder
 
 SOURCES = {
     "torch": """

@@ -17,7 +17,7 @@ from stand_in import load, stand_in
 from lowering_hooks.compat import call_function_problems
 from lowering_hooks.hooks import Hook, Writer, make_hook
 from lowering_hooks.hooks.mark import peeled
-from lowering_hooks.inductor import loaded, name_of
+from lowering_hooks.inductor.modules import loaded, name_of
 from lowering_hooks.namespaces import Namespaces
 from lowering_hooks.records import Records
 

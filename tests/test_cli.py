@@ -10,8 +10,7 @@ import pytest
 from installed import DEMO_IS_EQUAL, RELEASE
 
 import lowering_hooks
-from lowering_hooks import demo
-from lowering_hooks.__main__ import main
+from lowering_hooks.cli import demo, main
 
 
 def test_status_says_what_is_hooked(capsys) -> None:
@@ -37,7 +36,7 @@ def test_status_where_inductor_cannot_be_imported(run) -> None:
         """
         import sys
         sys.modules["torch._inductor"] = None
-        from lowering_hooks.__main__ import main
+        from lowering_hooks.cli import main
         sys.exit(main(["status"]))
         """
     )

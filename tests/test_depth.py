@@ -24,7 +24,7 @@ def compile_deep(run, **spec):
         "shallow": 2,
         "layers": LAYERS,
     } | spec
-    done = run(PACKAGE / "demo_worker.py", json.dumps(spec))
+    done = run(PACKAGE / "cli" / "worker" / "demo_worker.py", json.dumps(spec))
     events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     return {event["case"]: event for event in events if event["event"] == "end"}["deep"]
 

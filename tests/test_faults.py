@@ -169,7 +169,7 @@ assert torch.ones(2).sum() == 2
 for status in (lowering_hooks.status(), lowering_hooks.apply("set_proxy"), lowering_hooks.apply()):
     assert status.state == "pending" and "not imported yet" in status.reason, status
 assert lowering_hooks.remove().state == "removed"
-from lowering_hooks.__main__ import main
+from lowering_hooks.cli import main
 assert main(["status"]) == 0
 assert main(["check"]) == 1
 """

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import lowering_hooks
-from lowering_hooks import demo
+from lowering_hooks.cli import demo
 
 pytestmark = [
     pytest.mark.gpu,

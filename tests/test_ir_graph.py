@@ -16,8 +16,8 @@ from installed import SERIES
 from lowered import arguments_of, chain, op
 
 import lowering_hooks
-from lowering_hooks.ir_graph import reachable
-from lowering_hooks.text import extent_text, graph_text, operator_text
+from lowering_hooks.describe.op import extent_text, graph_text, operator_text
+from lowering_hooks.inductor.graph import reachable
 
 
 @pytest.fixture(autouse=True)

@@ -32,8 +32,9 @@ from hypothesis import strategies as st
 from stand_in import SOURCES
 
 import lowering_hooks
-from lowering_hooks import loading, replacement
-from lowering_hooks.loading import LoadingFinder, half_imported
+from lowering_hooks import replacement
+from lowering_hooks.inductor import loading
+from lowering_hooks.inductor.loading import LoadingFinder, half_imported
 
 # Seconds.  Generous: it ends what would never end, and a slow machine must not fail a test.
 DEADLINE = 90
@@ -787,13 +788,13 @@ def test_two_finders_of_one_copy(watched) -> None:
 def test_two_copies_of_the_package(watched) -> None:
     """Each one reports, and together they leave the loader as it was, in whatever order they stand."""
     copy = watched.folder / "copy"
-    copy.mkdir()
-    (copy / "__init__.py").write_text("")
-    for module in (loading, replacement):
-        shutil.copy(module.__file__, copy)
+    for folder, module in ((copy, replacement), (copy / "inductor", loading)):
+        folder.mkdir()
+        (folder / "__init__.py").write_text("")
+        shutil.copy(module.__file__, folder)
     importlib.invalidate_caches()
     reports = []
-    theirs = watched.load("copy.loading").LoadingFinder
+    theirs = watched.load("copy.inductor.loading").LoadingFinder
     assert theirs is not LoadingFinder
     other = theirs(watched.graph, lambda: reports.append(sys.modules[watched.graph]))
     for place in (0, 1):

@@ -11,9 +11,9 @@ import pytest
 
 import lowering_hooks
 from lowering_hooks import records
+from lowering_hooks.inductor.site import NOWHERE
 from lowering_hooks.namespaces import Namespaces
 from lowering_hooks.records import Records
-from lowering_hooks.site import NOWHERE
 
 WORKER = Path(__file__).with_name("reentry_worker.py")
 PACKAGE = Path(lowering_hooks.__file__).parent

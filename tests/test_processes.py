@@ -15,7 +15,7 @@ from snippets import COMPILE_ONE
 
 import _lowering_hooks_autoload as autoload
 import lowering_hooks
-from lowering_hooks.namespaces import VLLM_KERNELS
+from lowering_hooks.compat.namespaces import VLLM_KERNELS
 
 TESTS = Path(__file__).parent
 loads_backends = pytest.mark.skipif(SERIES < (2, 5), reason="PyTorch loads entry points from 2.5 on")

@@ -8,7 +8,7 @@ import pytest
 from snippets import COMPILE_HERE, COMPILE_ONE
 
 from lowering_hooks import report_file
-from lowering_hooks.__main__ import main
+from lowering_hooks.cli import main
 
 
 def test_each_process_writes_its_own_when_it_ends(run, tmp_path) -> None:

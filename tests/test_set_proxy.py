@@ -107,7 +107,7 @@ def test_the_namespaces_of_pytorch_are_those_of_the_installed_one(run) -> None:
         print(*{name.split("::")[0] for name in torch._C._dispatch_get_all_op_names()})
         """
     ).stdout.split()
-    from lowering_hooks.namespaces import PYTORCH
+    from lowering_hooks.compat.namespaces import PYTORCH
 
     assert "aten" in found
     assert set(found) <= PYTORCH

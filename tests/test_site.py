@@ -10,7 +10,7 @@ import types
 import pytest
 import torch
 
-from lowering_hooks.site import source_of
+from lowering_hooks.inductor.site import source_of
 
 TORCH = os.path.dirname(torch.__file__)
 COLLECTIVES = f"{TORCH}/distributed/_functional_collectives.py"

@@ -16,8 +16,8 @@ from torch._inductor.virtualized import V
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.fx.immutable_collections import immutable_dict, immutable_list
 
-from lowering_hooks import text
-from lowering_hooks.text import graph_text, operator_text
+from lowering_hooks.describe import op as text
+from lowering_hooks.describe.op import graph_text, operator_text
 
 try:
     from torch.fx.experimental.symbolic_shapes import DimDynamic

@@ -20,8 +20,8 @@ from torch._inductor.exc import OperatorIssue
 from torch.fx.immutable_collections import immutable_dict, immutable_list
 
 import lowering_hooks
-from lowering_hooks import ir_graph
-from lowering_hooks.ir_graph import tree_characters
+from lowering_hooks.inductor import graph as ir_graph
+from lowering_hooks.inductor.graph import tree_characters
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lowering_hooks import demo
+from lowering_hooks.cli import demo
+from lowering_hooks.describe.words import counted
 from lowering_hooks.records import in_words
-from lowering_hooks.words import counted
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import functools
 from typing import Protocol
 
 from ..compat import Strategy, inspect_module
-from ..inductor import Inductor
+from ..inductor.modules import Inductor
 from ..namespaces import Namespaces
 from ..records import Records
 from ..settings import Detail

@@ -20,10 +20,10 @@ from inspect import CO_VARARGS, CO_VARKEYWORDS
 from typing import Any, Final
 
 from ..compat import call_function_problems, wraps
-from ..inductor import GRAPH, Inductor, attribute, loaded, name_of
+from ..inductor.modules import GRAPH, Inductor, attribute, loaded, name_of
+from ..inductor.site import site_of
 from ..records import Records
 from ..replacement import Replacement, as_function
-from ..site import site_of
 from .mark import marked, peeled
 from .operator_text import OperatorText
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ..compat import ir_text_problems
-from ..inductor import is_ir_class, name_of
+from ..inductor.modules import is_ir_class, name_of
 from ..replacement import Replacement, as_function
 from .writing import Writer
 

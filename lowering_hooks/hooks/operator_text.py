@@ -17,14 +17,14 @@ from types import CodeType
 from typing import Any
 
 from ..compat import operator_text_problems, release_of, wrapped_functions
-from ..inductor import Inductor, attribute, lowering_in_progress, name_of
-from ..ir_graph import tree_characters
+from ..describe.op import MAX_ERROR_NODES, extent_text, graph_text, operator_text, site_text
+from ..inductor.graph import tree_characters
+from ..inductor.modules import Inductor, attribute, lowering_in_progress, name_of
+from ..inductor.site import Site, site_of
 from ..namespaces import Namespaces
 from ..records import Records
 from ..replacement import Replacement
 from ..settings import Detail
-from ..site import Site, site_of
-from ..text import MAX_ERROR_NODES, extent_text, graph_text, operator_text, site_text
 from .mark import marked, peeled
 from .writing import Writer
 

@@ -17,12 +17,13 @@ from typing import Any, Final
 
 from .. import namespaces
 from ..compat import LayoutConstraint, release_of, set_proxy_problems
-from ..inductor import Inductor, loaded, lowering_in_progress, name_of
+from ..compat.namespaces import PYTORCH
+from ..inductor.modules import Inductor, loaded, lowering_in_progress, name_of
+from ..inductor.site import NOWHERE, node_in_progress, site_of
+from ..inductor.vllm import is_vllms
 from ..namespaces import Namespaces
 from ..records import Records
 from ..replacement import Replacement
-from ..site import NOWHERE, node_in_progress, site_of
-from ..vllm import is_vllms
 from .operator_text import OperatorText
 
 log = logging.getLogger("lowering_hooks")
@@ -96,7 +97,7 @@ class AllowListProxy(MutableSet[Any]):
 
     def _covers(self, name: str) -> bool:
         namespace, separator, _ = name.partition("::")
-        if not separator or namespace in namespaces.PYTORCH:
+        if not separator or namespace in PYTORCH:
             return False
         return namespace in self._namespaces or namespaces.EVERY in self._namespaces
 

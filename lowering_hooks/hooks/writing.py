@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from ..inductor import lowering_in_progress
-from ..ir_graph import BOXES, held, tree_characters, unboxed
+from ..describe.op import op_of, target_name, value_text
+from ..inductor.graph import BOXES, held, tree_characters, unboxed
+from ..inductor.modules import lowering_in_progress
+from ..inductor.site import NOWHERE, Site, node_in_progress, site_of
 from ..records import Records, in_words
 from ..settings import BoundedIRMode
-from ..site import NOWHERE, Site, node_in_progress, site_of
-from ..text import op_of, target_name, value_text
 
 log = logging.getLogger("lowering_hooks")
 

@@ -172,7 +172,7 @@ def replace_allow_list(wanted: str) -> None:
     else:
         # Found without an import, which would apply it.
         package = Path(importlib.util.find_spec("lowering_hooks").origin)
-        demo = runpy.run_path(str(package.with_name("demo_worker.py")))
+        demo = runpy.run_path(str(package.parent / "cli" / "worker" / "demo_worker.py"))
         install = demo["install_plain_set_proxy"]
         install.__globals__["NAMESPACE"] = "vllm"
         install(graph, lowering)

@@ -12,10 +12,10 @@ from typing import IO, Final
 
 import lowering_hooks
 
+from ..describe.words import counted
+from ..inductor.modules import import_problem
+from ..status import Status
 from . import demo
-from .inductor import import_problem
-from .status import Status
-from .words import counted
 
 # Seconds that the second compile of a process may take.  It takes one or two.
 _DEADLINE: Final = 60.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .inductor import Inductor, attribute
+from .modules import Inductor, attribute
 
 # vLLM sets it on the proxy that it installs when it is imported (vLLM pull request 42129).
 _MARK: Final = "_vllm_patched"

@@ -1,6 +1,6 @@
 """The demo: one decoder, compiled as stock, with a plain set proxy and with lowering-hooks.
 
-Every compile runs in a process of its own (``demo_worker.py``) and is killed at its deadline.
+Every compile runs in a process of its own (``worker/demo_worker.py``) and is killed at its deadline.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
-from .compat import release_of
-from .words import counted
+from ..compat import release_of
+from ..describe.words import counted
 
 STOCK, PLAIN_SET_PROXY, OURS = "stock", "plain set proxy", "lowering-hooks"
 VARIANTS: Final = (STOCK, PLAIN_SET_PROXY, OURS)
@@ -283,7 +283,7 @@ def _worker(
     spec: Mapping[str, Any], folder: str
 ) -> Iterator[tuple[subprocess.Popen[str], queue.Queue[Any], IO[str]]]:
     """Start the process; yield it with a queue of its messages (None at their end) and its standard error."""
-    script = Path(__file__).with_name("demo_worker.py")
+    script = Path(__file__).parent / "worker" / "demo_worker.py"
     command = [sys.executable, "-c", _RUN_WORKER, str(script), json.dumps(spec)]
     with (
         tempfile.TemporaryFile("w+", errors="replace") as errors,

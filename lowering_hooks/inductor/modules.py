@@ -7,7 +7,7 @@ import sys
 import types
 from typing import Any, Final, NamedTuple
 
-from .compat import lowering_class_of
+from ..compat import lowering_class_of
 from .loading import is_lazy
 
 GRAPH: Final = "torch._inductor.graph"

@@ -16,9 +16,9 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from .inductor import is_ir
-from .ir_graph import BOXES, CONTAINERS, MAX_NODES, Graph, builtin_of, reachable, unboxed
-from .site import Site, source_of
+from ..inductor.graph import BOXES, CONTAINERS, MAX_NODES, Graph, builtin_of, reachable, unboxed
+from ..inductor.modules import is_ir
+from ..inductor.site import Site, source_of
 from .words import counted
 
 # Bounds of one text, far above what an op with two dozen arguments needs.  An error message may hold the text

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .replacement import Replacement
+from ..replacement import Replacement
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from .inductor import is_ir_class
+from .modules import is_ir_class
 
 _IR: Final = "torch._inductor.ir"
 
