@@ -23,8 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from lowered import arguments_of, chain
 
 import lowering_hooks
-from lowering_hooks.describe.op import extent_text, graph_text, operator_text
-from lowering_hooks.inductor.graph import reachable, tree_characters
+from lowering_hooks.describe.graph import extent_text, graph_text
+from lowering_hooks.describe.op import operator_text
+from lowering_hooks.describe.stock_size import tree_characters
+from lowering_hooks.inductor.graph import reachable
 
 # Each layer is three nodes: a kernel and its two outputs.
 LAYERS = (10, 100, 1000, 3333)

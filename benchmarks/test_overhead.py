@@ -15,8 +15,8 @@ import torch
 from torch._inductor import lowering
 from torch.library import Library
 
+from lowering_hooks.hooks.allow_list import AllowListProxy
 from lowering_hooks.hooks.call_function import CallFunctionHook
-from lowering_hooks.hooks.set_proxy import AllowListProxy
 from lowering_hooks.inductor.modules import Inductor
 from lowering_hooks.namespaces import DEFAULT, Namespaces
 from lowering_hooks.records import Records

@@ -354,7 +354,7 @@ def main(mode: str, output: str) -> None:
         demo["install_plain_set_proxy"](graph, lowering)
     elif mode != "stock":
         import lowering_hooks
-        from lowering_hooks.hooks import writing
+        from lowering_hooks.hooks import limit, writing
 
         bounded_ir = True if mode == "bounded_ir" else "auto"
         lowering_hooks.bounded_ir(bounded_ir)
@@ -362,7 +362,7 @@ def main(mode: str, output: str) -> None:
         assert (status.state, status.bounded_ir) == ("active", bounded_ir), status
         if mode == "cut":
             # Every text of the namespace that nobody allowed is cut, those of small models included.
-            writing.MAX_CHARACTERS = 300
+            limit.MAX_CHARACTERS = writing.MAX_CHARACTERS = 300
         else:
             lowering_hooks.allow(NAMESPACE)
         # The text must be built, on the releases that build it lazily too: it is what could do harm.

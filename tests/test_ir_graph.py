@@ -16,7 +16,8 @@ from installed import SERIES
 from lowered import arguments_of, chain, op
 
 import lowering_hooks
-from lowering_hooks.describe.op import extent_text, graph_text, operator_text
+from lowering_hooks.describe.graph import extent_text, graph_text
+from lowering_hooks.describe.op import operator_text
 from lowering_hooks.inductor.graph import reachable
 
 

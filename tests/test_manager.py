@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from stand_in import GRAPH, load, purge, stand_in
 
+from lowering_hooks.hooks.allow_list import is_proxy
 from lowering_hooks.hooks.mark import peeled
-from lowering_hooks.hooks.set_proxy import is_proxy
 from lowering_hooks.manager import Manager
 from lowering_hooks.settings import Settings
 

@@ -13,7 +13,7 @@ from torch._inductor import config, lowering
 from torch.library import Library
 
 import lowering_hooks
-from lowering_hooks.hooks.set_proxy import AllowListProxy
+from lowering_hooks.hooks.allow_list import AllowListProxy
 
 try:
     from torch.utils._ordered_set import OrderedSet
@@ -321,7 +321,7 @@ def test_an_op_whose_constraint_cannot_be_recorded_is_not_let_in(library, monkey
     def fail(op):
         raise RuntimeError("no such tag")
 
-    monkeypatch.setattr("lowering_hooks.hooks.set_proxy._layout_rule", lambda lowering: fail)
+    monkeypatch.setattr("lowering_hooks.hooks.layout_constraints._layout_rule", lambda lowering: fail)
     proxy = AllowListProxy(set(NAMES), {"proxied"})
     assert "proxied::refused" not in proxy
     assert "proxied::refused" not in proxy

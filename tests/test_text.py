@@ -16,8 +16,9 @@ from torch._inductor.virtualized import V
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.fx.immutable_collections import immutable_dict, immutable_list
 
-from lowering_hooks.describe import op as text
-from lowering_hooks.describe.op import graph_text, operator_text
+from lowering_hooks.describe import clipping, op, value
+from lowering_hooks.describe.graph import graph_text
+from lowering_hooks.describe.op import operator_text
 
 try:
     from torch.fx.experimental.symbolic_shapes import DimDynamic
@@ -27,7 +28,7 @@ else:
     DYNAMIC = {"dynamic_dim": DimDynamic.DYNAMIC}
 
 # Two lines of a list's end and a line that counts what was left out may follow the last full line.
-CEILING = text.MAX_CHARACTERS + text.MAX_LINE_CHARACTERS
+CEILING = op.MAX_CHARACTERS + clipping.MAX_LINE_CHARACTERS
 
 
 def test_it_names_op_buffers_sizes_strides_dtypes_and_devices() -> None:
@@ -307,7 +308,7 @@ def test_any_argument_is_bounded_and_none_raises(name: str) -> None:
     assert sys.getrecursionlimit() == limit
     assert expected in shown
     assert len(shown) <= CEILING
-    assert all(len(line) <= text.MAX_LINE_CHARACTERS for line in shown.splitlines())
+    assert all(len(line) <= clipping.MAX_LINE_CHARACTERS for line in shown.splitlines())
     assert shown.replace("\n", "").isprintable()
 
 
@@ -320,9 +321,9 @@ def test_a_hostile_target_or_argument_list_does_not_raise() -> None:
 def test_thousands_of_arguments_are_bounded_and_counted() -> None:
     shown = operator_text("op", [1] * 5000, {})
     lines = shown.splitlines()
-    assert len(lines) == text.MAX_LINES + 1
-    assert lines[-1] == f"  ... {5000 - text.MAX_LINES + 1:,} more arguments"
-    assert operator_text("op", [1] * text.MAX_LINES, {}).splitlines()[-1] == "  ... 1 more argument"
+    assert len(lines) == op.MAX_LINES + 1
+    assert lines[-1] == f"  ... {5000 - op.MAX_LINES + 1:,} more arguments"
+    assert operator_text("op", [1] * op.MAX_LINES, {}).splitlines()[-1] == "  ... 1 more argument"
     shown = operator_text("op", ["z" * 200] * 5000, {})
     assert len(shown) <= CEILING
 
@@ -335,7 +336,7 @@ def test_lists_of_thousands_of_tensors_are_bounded() -> None:
         look=operator_text,
     )
     lines = shown.splitlines()
-    assert len(lines) == 3 + text.MAX_ELEMENTS
+    assert len(lines) == 3 + value.MAX_ELEMENTS
     assert "list of 3000, the first 8" in lines[2]
     assert lines[3].startswith("    [0]: arg0_1 ReinterpretView of InputBuffer(")
 

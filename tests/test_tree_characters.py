@@ -20,8 +20,8 @@ from torch._inductor.exc import OperatorIssue
 from torch.fx.immutable_collections import immutable_dict, immutable_list
 
 import lowering_hooks
-from lowering_hooks.inductor import graph as ir_graph
-from lowering_hooks.inductor.graph import tree_characters
+from lowering_hooks.describe import stock_size
+from lowering_hooks.describe.stock_size import tree_characters
 
 
 @pytest.fixture(autouse=True)
@@ -396,8 +396,8 @@ def test_in_a_cycle_each_node_counts_once() -> None:
 
 
 def test_no_more_is_looked_at_with_the_depth_or_the_width(monkeypatch) -> None:
-    looked_at, printed_by = [], ir_graph._printed_by
-    monkeypatch.setattr(ir_graph, "_printed_by", lambda node: looked_at.append(node) or printed_by(node))
+    looked_at, printed_by = [], stock_size._printed_by
+    monkeypatch.setattr(stock_size, "_printed_by", lambda node: looked_at.append(node) or printed_by(node))
 
     def layered(layers: int, width: int) -> list[ir.IRNode]:
         layer: list[ir.IRNode] = []

@@ -20,7 +20,7 @@ from lowered import arguments_of, chain, stock
 
 import lowering_hooks
 from lowering_hooks.hooks import writing
-from lowering_hooks.hooks.writing import MAX_CHARACTERS, MAX_NODES
+from lowering_hooks.hooks.limit import MAX_CHARACTERS, MAX_NODES
 
 CUT = "... lowering-hooks cut this text of Inductor's: "
 HOW = "LOWERING_HOOKS_BOUNDED_IR=off has it written whole"

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ..compat import ir_text_problems
-from ..inductor.modules import is_ir_class, name_of
+from ..inductor.modules import name_of
+from ..inductor.nodes import is_ir_class
 from ..replacement import Replacement, as_function
 from .writing import Writer
 

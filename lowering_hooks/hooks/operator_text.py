@@ -17,8 +17,9 @@ from types import CodeType
 from typing import Any
 
 from ..compat import operator_text_problems, release_of, wrapped_functions
-from ..describe.op import MAX_ERROR_NODES, extent_text, graph_text, operator_text, site_text
-from ..inductor.graph import tree_characters
+from ..describe.graph import MAX_ERROR_NODES, extent_text, graph_text
+from ..describe.op import operator_text, site_text
+from ..describe.stock_size import tree_characters
 from ..inductor.modules import Inductor, attribute, lowering_in_progress, name_of
 from ..inductor.site import Site, site_of
 from ..namespaces import Namespaces

@@ -1,8 +1,7 @@
 """Writes a text that holds IR under a limit: whole where it fits, else bounded.
 
-The text of an IR node holds those of its operands, and theirs: a tree drawn from a graph, exponential in
-depth.  How long it will be cannot be told beforehand, so it is written and counted, and given up once it has
-passed the limit.  Then it is written again: the node in full, and what stands behind it by name.
+A text is first written as Inductor writes it, and counted (``limit``).  Once it has passed the limit it is
+given up, and written again: the node in full, and what stands behind it by name.
 """
 
 from __future__ import annotations
@@ -10,148 +9,33 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from ..describe.op import op_of, target_name, value_text
-from ..inductor.graph import BOXES, held, tree_characters, unboxed
+from ..describe.node import node_text, op_of
+from ..describe.op import target_name
+from ..describe.stock_size import tree_characters
 from ..inductor.modules import lowering_in_progress
+from ..inductor.nodes import BOXES, unboxed
 from ..inductor.site import NOWHERE, Site, node_in_progress, site_of
 from ..records import Records, in_words
 from ..settings import BoundedIRMode
+from .limit import MAX_CHARACTERS, MAX_NODES, TOO_LONG, TOO_MANY, Text
 
 log = logging.getLogger("lowering_hooks")
 
-# A text of at most this many characters is Inductor's own.
-MAX_CHARACTERS: Final = 100_000
-# One text may ask for the texts of this many nodes.  Without this limit, nodes that clip the texts of their
-# operands, or leave them out, would never come to the limit of characters.
-MAX_NODES: Final = 100_000
+
 # A node without a name is written in full inside of this many others: a view of a view of a computation.
 _MAX_UNNAMED: Final = 8
-
-_TO_HAVE_IT: Final = "LOWERING_HOOKS_BOUNDED_IR=off has it written whole, however long that takes"
-_TOO_LONG: Final = f"it has more than {MAX_CHARACTERS:,} characters; {_TO_HAVE_IT}"
-_TOO_MANY: Final = f"it asks for the texts of more than {MAX_NODES:,} nodes; {_TO_HAVE_IT}"
-_TOO_DEEP: Final = "it is too deep for Python's recursion limit"
-
-
-class _Stop(BaseException):
-    """Ends a text that has passed a limit.
-
-    It is raised where a nested node's text begins or ends, and caught where the outermost text began.  No
-    ``except Exception`` in between catches it; whoever catches it all the same is given no more texts.
-    """
-
-
-class _Text:
-    """The text that one thread writes: the outermost one, of which all others are parts.
-
-    It serves one attempt after another.  An object for each attempt would cost as much as all else that is
-    done for a small text.
-
-    Attributes:
-        is_written: Whether an attempt is under way.
-        unnamed: How many nodes without a name are written in full inside one another; None where nested
-            nodes are written as Inductor writes them, whether they have a name or not.
-        node: The node that is being written now, where nested nodes are written by name.
-        depth: How many nodes are being written inside one another then.
-        nodes: How many nodes' texts have been asked for; more than :data:`MAX_NODES` once it is given up.
-        characters: How many characters it will have at least: those of the nodes that are written so far.
-        problem: Why it was given up; empty where it was not.
-    """
-
-    __slots__ = ("characters", "depth", "is_written", "node", "nodes", "problem", "unnamed")
-
-    def __init__(self) -> None:
-        self.is_written = False
-        self.unnamed: int | None = None
-        self.node: Any = None
-        self.depth = 0
-        self.nodes = 0
-        self.characters = 0
-        self.problem = ""
-
-    def write(
-        self, write: Callable[..., str], *nodes: Any, unnamed: int | None = None, behind: Any = None
-    ) -> tuple[Any, str]:
-        """Return what ``write(*nodes)`` returns, and why that passes a limit; empty where it does not.
-
-        Raises what ``write`` raises.  A signal handler may come in between at any point, and ask for texts:
-        until ``is_written`` is set they are on their own, and from then on parts of this one.
-
-        Args:
-            write: What writes the text.
-            *nodes: What it is called with.
-            unnamed: See the attribute.
-            behind: The node behind which nodes are written by name; None where that is the first one.
-        """
-        self.is_written = True
-        try:
-            self.nodes = self.characters = 0
-            self.problem = ""
-            self.unnamed, self.node, self.depth = unnamed, behind, 0 if behind is None else 1
-            written = write(*nodes)
-            if isinstance(written, str) and len(written) > MAX_CHARACTERS:
-                self.give_up(len(written), _TOO_LONG)
-            return written, self.problem
-        except _Stop:
-            return None, self.problem
-        except RecursionError:
-            return None, self.problem or _TOO_DEEP
-        finally:
-            self.is_written = False
-            self.node = None
-
-    def give_up(self, characters: int, problem: str) -> None:
-        """Give the text no more nodes."""
-        self.characters = characters
-        self.nodes = MAX_NODES + 1
-        self.problem = self.problem or problem
-
-    def stop(self, characters: int, problem: str) -> None:
-        """Give the text up, and raise :class:`_Stop`, but only where :meth:`write` is there to catch it.
-
-        That may be gone.  An exception from another thread, or a KeyboardInterrupt on Python 3.10, can
-        end it between two of its last steps, and a coroutine library can run a node's own code on another
-        stack.  Then that text is over, and what follows is a text of its own.
-        """
-        frame = sys._getframe(1)
-        while frame.f_code is not _WRITE:
-            if frame.f_back is None:
-                self.is_written = False
-                return
-            frame = frame.f_back
-        self.give_up(characters, problem)
-        raise _Stop
-
-    def by_name(self, original: Callable[..., str], node: Any, args: Any, kwargs: Any) -> str:
-        """Write a nested node by name; the outermost one, and those that have none, in full."""
-        # A class may ask its base class, or its __repr__ its __str__: that is still the same node.
-        if node is self.node or type(node).__name__ in BOXES:
-            return original(node, *args, **kwargs)
-        if self.depth and (isinstance(held(node, "name"), str) or self.depth > (self.unnamed or 0)):
-            return _name(node)
-        outer, self.node = self.node, node
-        self.depth += 1
-        try:
-            return original(node, *args, **kwargs)
-        finally:
-            self.node = outer
-            self.depth -= 1
-
-
-_WRITE: Final = _Text.write.__code__
 
 
 class _Thread(threading.local):
     """What this thread writes."""
 
     def __init__(self) -> None:
-        self.text = _Text()
+        self.text = Text()
 
 
 _thread: Final = _Thread()
@@ -205,7 +89,7 @@ class Writer:
             if current.is_written:
                 current.nodes += 1
                 if current.nodes > MAX_NODES:
-                    current.stop(current.characters, _TOO_MANY)
+                    current.stop(current.characters, TOO_MANY)
             if not current.is_written:
                 if args or kwargs:
                     return outermost(current, _with_more(original, args, kwargs), node)
@@ -225,7 +109,7 @@ class Writer:
                 # It holds the texts of the node's own operands, which are not counted again.
                 current.characters = before + len(written)
                 if current.characters > MAX_CHARACTERS:
-                    current.stop(current.characters, _TOO_LONG)
+                    current.stop(current.characters, TOO_LONG)
             return written
 
         return text
@@ -261,7 +145,7 @@ class Writer:
             return written, False  # whatever it is: str() says so where it is no text
         return self._cut(current, problem, write, subject, start), True
 
-    def _node(self, current: _Text, original: Callable[[Any], str], node: Any) -> str:
+    def _node(self, current: Text, original: Callable[[Any], str], node: Any) -> str:
         """Return the text of a node that is no part of another text."""
         if self.before_next:
             self._prepare()
@@ -273,7 +157,7 @@ class Writer:
         elif mode is False:
             return original(node)
         write = functools.partial(original, node)
-        short, asked_for = functools.partial(value_text, node), functools.partial(_asked_for, node)
+        short, asked_for = functools.partial(node_text, node), functools.partial(_asked_for, node)
         subject = _Subject(node, (node,), short, asked_for)
         if mode is True:
             return _by_name(current, write, subject)
@@ -286,7 +170,7 @@ class Writer:
 
     def _cut(
         self,
-        current: _Text,
+        current: Text,
         problem: str,
         write: Callable[[], str],
         subject: _Subject,
@@ -327,7 +211,7 @@ def _with_more(original: Callable[..., str], args: Any, kwargs: Any) -> Callable
     return lambda node: original(node, *args, **kwargs)
 
 
-def _by_name(current: _Text, write: Callable[[], str], subject: _Subject) -> str:
+def _by_name(current: Text, write: Callable[[], str], subject: _Subject) -> str:
     """Return a text in which the nodes behind the subject are written by name."""
     # The node in a box is the first that is written in full.
     node = None if type(subject.node).__name__ in BOXES else subject.node
@@ -346,8 +230,3 @@ def _asked_for(node: Any) -> tuple[str, Site]:
         return target_name(lowered.target), site_of(lowering, lowered.target)
     op = op_of(unboxed(node))
     return target_name(op) if op is not None else type(node).__name__, NOWHERE
-
-
-def _name(node: Any) -> str:
-    name = held(node, "name")
-    return f"<{name} {type(node).__name__}>" if isinstance(name, str) else f"<{type(node).__name__}>"

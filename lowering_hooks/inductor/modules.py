@@ -69,21 +69,6 @@ def lowering_in_progress() -> Any:
         return None
 
 
-def is_ir(value: Any) -> bool:
-    """Whether ``value`` is a node of Inductor's IR; layouts, which are nodes on old releases, are not."""
-    return is_ir_class(type(value))  # not isinstance, which asks the object for its __class__
-
-
-def is_ir_class(kind: type) -> bool:
-    """Whether :func:`is_ir` holds for the objects of a class.  Never raises."""
-    try:
-        # Seen in 2.0.0 to 2.15.0.  Without it no argument is taken for IR, and such a one shows its class.
-        root = sys.modules["torch._inductor.ir"].IRNode
-        return issubclass(kind, root) and not kind.__name__.endswith("Layout")
-    except Exception:
-        return False
-
-
 def name_of(thing: Any) -> str:
     """Return the dotted name of a function, or of an object's class.  Never raises.
 
