@@ -40,8 +40,8 @@ def _apply(with_vllm_kernels: bool) -> None:
         if not _told:
             _told = True
             logging.getLogger("lowering_hooks").warning(
-                "could not be imported, PyTorch runs as without it; LOWERING_HOOKS=0 ends this message: "
-                "%s: %s",
+                "lowering-hooks could not be imported; PyTorch runs as if it were not installed; "
+                "LOWERING_HOOKS=0 ends this message: %s: %s",
                 type(error).__name__,
                 error,
             )

@@ -117,13 +117,13 @@ def choose(version: str) -> Choice:
             verified=True,
         )
     series = _series_of(version)
-    verified = ", ".join(row.series for row in reversed(RELEASES))
     if series is None:
         what = f"{str(version)!r} is no version number that packaging.version can read"
     elif packaging.Version(series) > packaging.Version(RELEASES[0].series):
-        what = f"PyTorch {version} is newer than the verified series ({verified})"
+        what = f"PyTorch {version} is newer than {RELEASES[0].series}, the last verified series"
     else:
-        what = f"PyTorch {version} is not of a verified series ({verified})"
+        oldest, newest = RELEASES[-1].series, RELEASES[0].series
+        what = f"PyTorch {version} does not belong to a verified series ({oldest} to {newest})"
     return _unverified(what)
 
 

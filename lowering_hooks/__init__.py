@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import AbstractContextManager
 from typing import Literal
 
 # In a checkout, compat/ stands beside this folder; an install puts it inside.  Where it is only beside, the
@@ -21,8 +20,9 @@ if not os.path.isfile(os.path.join(__path__[0], "compat", "__init__.py")):
 
 from .compat import Strategy
 from .manager import Manager
+from .namespaces import Allowing
 from .records import OpReport, Report
-from .settings import read
+from .settings import Request, read
 from .status import State, Status
 
 __all__ = [
@@ -42,6 +42,12 @@ __all__ = [
     "reset_report",
     "status",
 ]
+
+
+def __dir__() -> list[str]:
+    """List what is public, for ``dir()`` and for completion."""
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])
+
 
 _settings = read(os.environ)
 _manager = Manager(_settings)
@@ -86,17 +92,19 @@ def allowed_namespaces() -> frozenset[str]:
     return _manager.namespaces.current()
 
 
-def allowing(*namespaces: str) -> AbstractContextManager[frozenset[str]]:
-    """Allow ``namespaces`` in a ``with`` block, for the thread or task that runs it only.
+def allowing(*namespaces: str) -> Allowing:
+    """Allow ``namespaces`` in a ``with`` block or a decorated function, for the thread or task that runs it.
 
     Args:
         *namespaces: As for :func:`allow`.
 
     Returns:
-        A context manager that gives the namespaces allowed inside.
+        A context manager that gives the namespaces allowed inside, and a decorator for functions, coroutine
+        functions included.  It may be used any number of times.
 
     Raises:
-        ValueError: As for :func:`allow`.
+        ValueError: As for :func:`allow`, when this function is called.
+        TypeError: Of the decorator: what it is applied to is no function, or one that yields.
     """
     return _manager.namespaces.allowing(namespaces)
 
@@ -109,7 +117,7 @@ def status() -> Status:
     return _manager.status()
 
 
-def apply(strategy: str = "auto") -> Status:
+def apply(strategy: Request = "auto") -> Status:
     """Hook Inductor, at once where it is loaded, else when it loads.
 
     Does nothing where that strategy already stands, and hooks again where somebody replaced it.  What cannot
@@ -161,7 +169,7 @@ def bounded_ir(enabled: Literal["auto"] | bool = True) -> Status:
         TypeError: ``enabled`` is neither a bool nor a string.
         ValueError: It is another string than ``"auto"``.
     """
-    return _manager.bound_ir(enabled)
+    return _manager.bounded_ir(enabled)
 
 
 def report() -> Report:
@@ -178,11 +186,11 @@ def reset_report() -> None:
 
 
 try:
-    _manager.ask_for()
+    _manager.request()
 except Exception:
     # An import must not fail because of us.
     logging.getLogger("lowering_hooks").warning(
-        "could not be applied, PyTorch runs as without it", exc_info=True
+        "lowering-hooks could not be applied; PyTorch runs as if it were not installed", exc_info=True
     )
 
 if _settings.report is not None and _settings.off is None:
@@ -192,5 +200,5 @@ if _settings.report is not None and _settings.off is None:
         write_at_exit(_settings.report, _manager)
     except Exception:
         logging.getLogger("lowering_hooks").warning(
-            "LOWERING_HOOKS_REPORT=%r: no report will be written", _settings.report, exc_info=True
+            "lowering-hooks will write no report to LOWERING_HOOKS_REPORT=%r", _settings.report, exc_info=True
         )

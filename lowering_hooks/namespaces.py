@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import functools
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+# Flags of code objects, as `inspect` names them, which takes too long to import.
+_CO_GENERATOR: Final = 0x20
+_CO_COROUTINE: Final = 0x80
+_CO_ASYNC_GENERATOR: Final = 0x200
 
 DEFAULT: Final = frozenset({"vllm", "vllm_aiter"})
 EVERY: Final = "*"
-ACCEPTED: Final = (
-    "the part of an op's name before '::', such as 'vllm', without ':', '*', commas or blanks; "
+EXPECTED: Final = (
+    "the part of an op's name before '::', such as 'vllm', without ':', '*', commas or blanks, "
     "or '*' alone for every namespace"
 )
 
@@ -24,7 +32,7 @@ def validated(names: Iterable[Any]) -> frozenset[str]:
     names = tuple(names)
     for name in names:
         if not isinstance(name, str) or not _is_namespace(str.__str__(name)):
-            raise ValueError(f"not a namespace: {name!r}; accepted: {ACCEPTED}")
+            raise ValueError(f"invalid namespace {name!r}: expected {EXPECTED}")
     # A subclass of str may compare and hash by code of its own.
     return frozenset(map(str.__str__, names))
 
@@ -35,8 +43,20 @@ def _is_namespace(name: str) -> bool:
     return bool(name) and not any(c in ":*," or c.isspace() for c in name)
 
 
-# What `allowing` adds, for the thread or task that entered it.
-_block: ContextVar[frozenset[str]] = ContextVar("lowering_hooks_allowing", default=frozenset())
+class _Block(NamedTuple):
+    """What ``allowing`` blocks add, for the thread or task that entered them.
+
+    Attributes:
+        names: The namespaces of this block and of those around it.
+        outer: The block around this one; None where there is none.
+    """
+
+    names: frozenset[str]
+    outer: _Block | None
+
+
+_NO_BLOCK: Final = _Block(frozenset(), None)
+_block: ContextVar[_Block] = ContextVar("lowering_hooks_allowing", default=_NO_BLOCK)
 
 
 class Namespaces:
@@ -54,14 +74,14 @@ class Namespaces:
 
     def current(self) -> frozenset[str]:
         """Return what is allowed here and now, the enclosing ``allowing`` blocks included."""
-        return _block.get().union(self._allowed)
+        return _block.get().names.union(self._allowed)
 
     def allows(self, namespace: str) -> bool:
-        """Whether ops of ``namespace`` are described by us."""
+        """Whether ``namespace`` is allowed here and now."""
         allowed = self._allowed
         if namespace in allowed or EVERY in allowed:
             return True
-        block = _block.get()
+        block = _block.get().names
         return namespace in block or EVERY in block
 
     def allow(self, names: Iterable[str]) -> frozenset[str]:
@@ -72,10 +92,57 @@ class Namespaces:
         self._allowed.difference_update(validated(names))
         return self.current()
 
-    @contextmanager
-    def allowing(self, names: Iterable[str]) -> Iterator[frozenset[str]]:
-        token = _block.set(_block.get() | validated(names))
-        try:
-            yield self.current()
-        finally:
-            _block.reset(token)
+    def allowing(self, names: Iterable[str]) -> Allowing:
+        return Allowing(self, validated(names))
+
+
+class Allowing:
+    """Allows namespaces in a ``with`` block, or while a decorated function runs, for one thread or task.
+
+    It keeps nothing of the blocks that it opens, so it may be entered again, inside itself and by several
+    threads at once.
+    """
+
+    __slots__ = ("_names", "_namespaces")
+
+    def __init__(self, namespaces: Namespaces, names: frozenset[str]) -> None:
+        self._namespaces = namespaces
+        self._names = names
+
+    def __enter__(self) -> frozenset[str]:
+        outer = _block.get()
+        _block.set(_Block(outer.names | self._names, outer))
+        return self._namespaces.current()
+
+    def __exit__(self, *raised: object) -> None:
+        _block.set(_block.get().outer or _NO_BLOCK)
+
+    def __call__(self, function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+        """Decorate ``function``, a coroutine function included.
+
+        Raises:
+            TypeError: It is no function, or one that yields: its body would run outside of the block.
+        """
+        flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+        if not callable(function) or flags & (_CO_GENERATOR | _CO_ASYNC_GENERATOR):
+            raise TypeError(
+                f"allowing() cannot decorate {function!r}: expected a function that does not yield; "
+                "a with block inside a generator function does the same"
+            )
+        if flags & _CO_COROUTINE:
+            return self._around_coroutine(function)
+
+        @functools.wraps(function)
+        def run_allowed(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+            with self:
+                return function(*args, **kwargs)
+
+        return run_allowed
+
+    def _around_coroutine(self, function: Callable[_Parameters, Any]) -> Callable[_Parameters, Any]:
+        @functools.wraps(function)
+        async def run_allowed(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> Any:
+            with self:
+                return await function(*args, **kwargs)
+
+        return run_allowed

@@ -33,7 +33,7 @@ def write_at_exit(pattern: str, manager: Manager) -> None:
         try:
             _replace(path, json.dumps(contents(manager), indent=2) + "\n")
         except Exception as error:
-            log.warning("LOWERING_HOOKS_REPORT=%r: no report was written: %s", pattern, error)
+            log.warning("lowering-hooks wrote no report to LOWERING_HOOKS_REPORT=%r: %s", pattern, error)
 
     atexit.register(write)
 

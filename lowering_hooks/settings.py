@@ -70,7 +70,8 @@ def requested(strategy: Any) -> Request:
         ValueError: It is not.
     """
     if not isinstance(strategy, str) or strategy not in STRATEGIES:
-        raise ValueError(f"not a strategy: {strategy!r}; accepted: {', '.join(STRATEGIES)}")
+        expected = ", ".join(map(repr, STRATEGIES))
+        raise ValueError(f"invalid strategy {strategy!r}: expected one of {expected}")
     return cast(Request, strategy)
 
 
@@ -86,7 +87,7 @@ def bounded_ir_mode(enabled: Any) -> BoundedIRMode:
     if isinstance(enabled, str) and enabled == "auto":
         return "auto"
     error = ValueError if isinstance(enabled, str) else TypeError
-    raise error(f"not a way to bound texts: {enabled!r}; accepted: 'auto', True, False")
+    raise error(f"invalid value {enabled!r} for bounded_ir(): expected 'auto', True or False")
 
 
 def _choice(environ: Mapping[str, str], variable: str, accepted: tuple[str, ...]) -> str | None:
@@ -95,7 +96,7 @@ def _choice(environ: Mapping[str, str], variable: str, accepted: tuple[str, ...]
         return None
     if value in accepted:
         return value
-    _warn(environ, variable, ", ".join(accepted))
+    _warn(environ, variable, f"one of {', '.join(accepted)}")
     return None
 
 
@@ -105,14 +106,14 @@ def _namespaces(environ: Mapping[str, str]) -> frozenset[str]:
     try:
         return namespaces.validated(name for name in names if name)
     except ValueError:
-        _warn(environ, variable, f"names separated by commas, each {namespaces.ACCEPTED}")
+        _warn(environ, variable, f"names separated by commas, each {namespaces.EXPECTED}")
         return frozenset()
 
 
-def _warn(environ: Mapping[str, str], variable: str, accepted: str) -> None:
+def _warn(environ: Mapping[str, str], variable: str, expected: str) -> None:
     log.warning(
-        "%s=%r is not understood and ignored, the default is used; accepted: %s",
+        "lowering-hooks ignores %s=%r and uses the default: expected %s",
         variable,
         environ[variable],
-        accepted,
+        expected,
     )

@@ -53,7 +53,7 @@ def same(ones, others):
 def test_pending_until_inductor_is_imported(unloaded) -> None:
     """Inductor is hooked by its own import, before anybody asks."""
     manager = Manager(Settings(bounded_ir=True))
-    manager.ask_for()
+    manager.request()
     importlib.import_module("torch")
     status = manager.status()
     assert (status.state, status.strategy, status.bounded_ir) == ("pending", "call_function", "pending")
@@ -68,14 +68,14 @@ def test_pending_until_inductor_is_imported(unloaded) -> None:
 def test_bounded_ir_is_auto_by_default(unloaded) -> None:
     """Whatever the strategy, also none."""
     manager = Manager(Settings())
-    manager.ask_for("none")
+    manager.request("none")
     assert manager.status().bounded_ir == "pending"
     stand = load()
     assert manager.status().bounded_ir == "auto"
     assert "bounded IR      auto" in str(manager.status())
     assert vars(stand.ir.IRNode)["__str__"].__wrapped__
     for mode in (True, "auto", False, "auto"):
-        assert manager.bound_ir(mode).bounded_ir is mode
+        assert manager.bounded_ir(mode).bounded_ir is mode
     assert manager.remove().bounded_ir is False
     assert not hasattr(vars(stand.ir.IRNode)["__str__"], "__wrapped__")
     assert manager.apply().bounded_ir == "auto"
@@ -85,11 +85,11 @@ def test_bounded_ir_is_auto_by_default(unloaded) -> None:
 def test_bounded_ir_that_is_off_is_not_pending(unloaded) -> None:
     """While Inductor is not loaded, "pending" is said only of what was asked for."""
     manager = Manager(Settings(bounded_ir=False))
-    manager.ask_for()
+    manager.request()
     assert manager.status().bounded_ir is False
-    assert manager.bound_ir(True).bounded_ir == "pending"
-    assert manager.bound_ir(False).bounded_ir is False
-    assert manager.bound_ir(True).bounded_ir == "pending"
+    assert manager.bounded_ir(True).bounded_ir == "pending"
+    assert manager.bounded_ir(False).bounded_ir is False
+    assert manager.bounded_ir(True).bounded_ir == "pending"
     assert manager.remove().bounded_ir is False
     importlib.import_module("torch._inductor.ir")
     importlib.import_module(GRAPH)
@@ -340,7 +340,7 @@ def test_nothing_is_imported_or_logged_under_the_lock(unloaded, monkeypatch, ver
         manager.apply(strategy)
         importlib.reload(stand.graph)
         manager.status()
-    manager.bound_ir(False)
+    manager.bounded_ir(False)
     manager.remove()
     monkeypatch.undo()
     assert found == []
@@ -350,7 +350,7 @@ def test_switched_off_stays_switched_off(stand) -> None:
     """LOWERING_HOOKS=0 goes above whatever is asked for."""
     before = standing(stand)
     manager = Manager(Settings(off="0", bounded_ir=True))
-    statuses = (manager.apply(), manager.bound_ir(True), manager.remove(), manager.apply("set_proxy"))
+    statuses = (manager.apply(), manager.bounded_ir(True), manager.remove(), manager.apply("set_proxy"))
     for status in statuses:
         assert (status.state, status.reason) == ("inactive", "switched off by LOWERING_HOOKS=0")
         assert status.bounded_ir is False
@@ -419,7 +419,7 @@ class Anything(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             for manager in reversed(self.managers):
-                manager.bound_ir(False)
+                manager.bounded_ir(False)
                 assert manager.remove().state in ("removed", "inactive")
             for owner, name in self.places():
                 expected, standing = self.expected[owner, name], vars(owner)[name]
@@ -451,7 +451,7 @@ class Anything(RuleBasedStateMachine):
 
     @rule(enabled=st.sampled_from(["auto", True, False]))
     def bounded_ir(self, enabled) -> None:
-        found = self.manager.bound_ir(enabled).bounded_ir
+        found = self.manager.bounded_ir(enabled).bounded_ir
         assert found in (enabled, "pending") if enabled else found is False
 
     @rule()

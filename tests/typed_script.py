@@ -21,6 +21,12 @@ def namespaces() -> None:
         assert_type(inside, frozenset[str])
         assert "mine" in inside
 
+    @lowering_hooks.allowing("mine")
+    def decorated(number: int) -> str:
+        return str(number)
+
+    assert_type(decorated(1), str)
+
 
 def status() -> None:
     assert_type(lowering_hooks.remove(), lowering_hooks.Status)
@@ -60,7 +66,9 @@ def mistakes() -> None:
     lowering_hooks.disallow(b"mylib")  # type: ignore[arg-type]
     lowering_hooks.allowing(None)  # type: ignore[arg-type]
     lowering_hooks.apply(1)  # type: ignore[arg-type]
+    lowering_hooks.apply("fast")  # type: ignore[arg-type]
     lowering_hooks.bounded_ir(2.5)  # type: ignore[arg-type]
+    lowering_hooks.bounded_ir("some")  # type: ignore[arg-type]
     lowering_hooks.remove(now=True)  # type: ignore[call-arg]
     lowering_hooks.status().reason = 1  # type: ignore[misc,assignment]
     lowering_hooks.report().ops[0].no_such_name()  # type: ignore[attr-defined]

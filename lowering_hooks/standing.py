@@ -1,0 +1,271 @@
+"""What stands in Inductor, and how it moves towards what is asked for.
+
+Two things can be asked for, and each is settled on its own: a strategy (:class:`StandingStrategy`), and the
+bounded texts of IR nodes (:class:`StandingTexts`).  The manager calls ``settle`` with its lock held, so
+nothing here imports, logs or waits; what there is to log is returned.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .asked import AskedStrategy, AskedTexts, Hookable, differs, plan
+from .compat import Choice, Strategy
+from .inductor.modules import Inductor
+from .namespaces import Namespaces
+from .records import Records
+from .settings import Detail
+from .status import BoundedIRState, Hooked, Idle
+
+if TYPE_CHECKING:
+    import types
+
+    from .hooks import BoundedIR, Hook, Writer
+
+# A level of logging and a text.
+Message = tuple[int, str]
+
+
+class Means(NamedTuple):
+    """What it takes to hook a loaded Inductor, all of it imported before the lock is taken.
+
+    Attributes:
+        inductor: The Inductor to hook.
+        version: The version of PyTorch; None where it is not known.
+        choice: What ``compat`` chose for that version.
+        hooks: The package ``lowering_hooks.hooks``.
+        writer: What writes bounded texts.
+    """
+
+    inductor: Inductor
+    version: str | None
+    choice: Choice
+    hooks: types.ModuleType
+    writer: Writer
+
+
+class BrokenContractError(Exception):
+    """The installed Inductor is not what a hook needs; the message says in what."""
+
+
+class StandingStrategy:
+    """The strategy that was asked for, and the hook that stands.
+
+    Attributes:
+        asked: What was asked for last.  Anybody may set it at any time; ``settle`` follows.
+        standing: The hook that stands, or why none does.
+    """
+
+    def __init__(self, namespaces: Namespaces, records: Records, detail: Detail) -> None:
+        self._namespaces = namespaces
+        self._records = records
+        self._detail = detail
+        self.asked = AskedStrategy(None, Idle("inactive", "not applied"))
+        self.standing: Idle | Hooked = self.asked.otherwise
+        # The request that was settled last, and the Inductor that it was settled for.
+        self._settled: tuple[AskedStrategy, Inductor | None] = self.asked, None
+        self._warned: set[str] = set()  # caveats that a WARNING has told already
+
+    def is_settled(self) -> bool:
+        return self._settled[0] is self.asked
+
+    def differs(self, inductor: Inductor | None) -> bool:
+        """Whether ``settle`` has something to do: another request, or another Inductor."""
+        return differs(self.asked, self._settled, inductor)
+
+    def settle(self, means: Means | None) -> list[Message]:
+        """Hook or unhook as was asked for, and return what is to be logged.
+
+        Args:
+            means: None where nothing can be hooked, or nothing is to be.
+        """
+        asked = self.asked
+        inductor = None if means is None else means.inductor
+        if not self.differs(inductor):
+            return []
+        messages: list[Message] = []
+        if asked.strategy is None or means is None:
+            self._unhook()
+            self.standing = asked.otherwise
+        else:
+            try:
+                messages = self._hook_by_plan(asked.strategy, means)
+            except Exception as error:
+                problem = described(error)
+                messages = [(logging.WARNING, f"lowering-hooks hooked nothing: {problem}")]
+                if isinstance(self.standing, Idle):
+                    self.standing = Idle("inactive", problem)
+        self._settled = asked, inductor
+        return messages
+
+    def give_up(self, inductor: Inductor, problem: str) -> None:
+        """Settle for nothing, where our own modules cannot be imported."""
+        self._settled = self.asked, inductor
+        if isinstance(self.standing, Idle):
+            self.standing = Idle("inactive", problem) if self.asked.strategy else self.asked.otherwise
+
+    def _hook_by_plan(self, request: Hookable, means: Means) -> list[Message]:
+        """Install the first strategy whose contract holds, and return what is to be logged."""
+        strategies, why, advice = plan(request, means.choice)
+        broken: list[str] = []
+        for strategy in strategies:
+            standing = self.standing
+            if self._stands(strategy, means.inductor) and isinstance(standing, Hooked):
+                self.standing = standing._replace(reason=_reason([*broken, why], standing.hook))
+                return []
+            try:
+                hook = self._hook(strategy, means, [*broken, why])
+            except BrokenContractError as error:
+                broken.append(f"{strategy} cannot be used: {error}")
+                continue
+            caveat = "" if hook.caveat in self._warned else hook.caveat
+            self._warned.add(hook.caveat)
+            hooked = f"lowering-hooks hooked PyTorch {means.version} by {strategy}"
+            messages = [(logging.INFO, f"{hooked}: {_reason([*broken, why], hook)}")]
+            warnings = [*broken, *filter(None, (advice, caveat))]
+            if warnings:
+                messages.append((logging.WARNING, f"{hooked} only: {'; '.join(warnings)}"))
+            return messages
+
+        reason = "; ".join(broken)
+        if isinstance(self.standing, Hooked):
+            stays = f"lowering-hooks stays hooked by {self.standing.hook.strategy}"
+            return [(logging.WARNING, f"{stays}: {reason}")]
+        self.standing = Idle("inactive", reason)
+        text = f"lowering-hooks hooked nothing and PyTorch {means.version} runs as without it: {reason}"
+        return [(logging.WARNING, text)]
+
+    def _stands(self, strategy: Strategy, inductor: Inductor) -> bool:
+        standing, settled_for = self.standing, self._settled[1]
+        return (
+            isinstance(standing, Hooked)
+            and standing.hook.strategy == strategy
+            and settled_for is not None
+            and inductor.is_same_as(settled_for)
+            and standing.hook.displaced_by() is None
+        )
+
+    def _hook(self, strategy: Strategy, means: Means, why: list[str]) -> Hook:
+        """Install ``strategy`` in the place of what stands.
+
+        Raises:
+            BrokenContractError: It cannot be used; what stands is left as it was.
+        """
+        standing, inductor = self.standing, means.inductor
+        before = (*standing.earlier, standing.hook) if isinstance(standing, Hooked) else ()
+        # An Inductor that is imported anew does not end the one before, which other modules still use.
+        settled_for = self._settled[1]
+        is_another = settled_for is not None and not inductor.is_same_as(settled_for)
+        earlier = before if is_another and all(hook.strategy == strategy for hook in before) else ()
+        hook: Hook | None = None
+        try:
+            problems: tuple[str, ...] = means.hooks.problems_of(strategy, inductor)
+            if problems:
+                raise BrokenContractError("; ".join(problems))
+            hook = means.hooks.make_hook(
+                strategy, inductor, self._namespaces, self._records, self._detail, means.writer
+            )
+            hook.install()
+            self.standing = Hooked(hook, _reason(why, hook), earlier)
+        except BaseException as error:
+            # An internal that is of another type than ever seen, or that raises when it is looked at.
+            if hook is not None:
+                hook.remove()
+                if isinstance(standing, Hooked):
+                    standing.hook.install()
+            if isinstance(error, BrokenContractError) or not isinstance(error, Exception):
+                raise
+            raise BrokenContractError(described(error)) from error
+        if not earlier:
+            for replaced in before:
+                replaced.remove()
+        return hook
+
+    def _unhook(self) -> None:
+        if isinstance(self.standing, Hooked):
+            for hook in (self.standing.hook, *reversed(self.standing.earlier)):
+                hook.remove()
+
+
+class StandingTexts:
+    """Which texts of IR nodes are to be bounded, and the hooks that bound them.
+
+    Attributes:
+        asked: What was asked for last.  Anybody may set it at any time; ``settle`` follows.
+        problem: What keeps the texts from being bounded; empty where nothing does.
+    """
+
+    def __init__(self) -> None:
+        self.asked = AskedTexts(False)
+        self.problem = ""
+        self._settled: tuple[AskedTexts, Inductor | None] = self.asked, None
+        self._hooks: list[BoundedIR] = []  # one for each Inductor that was loaded
+        self._writer: Writer | None = None  # once a hook stands
+
+    def state(self) -> BoundedIRState:
+        if self._hooks and self._writer is not None:
+            return self._writer.mode
+        is_waiting = self.asked.mode is not False and self._settled[0] is not self.asked
+        return "pending" if is_waiting else False
+
+    def differs(self, inductor: Inductor | None) -> bool:
+        """Whether ``settle`` has something to do: another request, or another Inductor."""
+        return differs(self.asked, self._settled, inductor)
+
+    def follow(self) -> None:
+        """Have the hooks that stand follow another mode at once, whether Inductor is still loaded or not."""
+        if self._hooks and self._writer is not None and self.asked.mode is not False:
+            self._writer.mode = self.asked.mode
+
+    def settle(self, means: Means | None) -> list[Message]:
+        """Bound the texts of IR nodes, or no longer, as was asked for, and return what is to be logged."""
+        asked = self.asked
+        inductor = None if means is None else means.inductor
+        if not self.differs(inductor):
+            return []
+        messages: list[Message] = []
+        self.problem = ""
+        if asked.mode is not False and means is not None:
+            try:
+                self._bound(means)
+            except Exception as error:
+                problem = str(error) if isinstance(error, BrokenContractError) else described(error)
+                self.problem = f"the texts of IR nodes cannot be bounded: {problem}"
+                messages = [(logging.WARNING, f"lowering-hooks bounds no texts of IR nodes: {problem}")]
+        else:
+            while self._hooks:
+                self._hooks.pop().remove()
+        if self._writer is not None:
+            self._writer.mode = asked.mode if self._hooks else False
+        self._settled = asked, inductor
+        return messages
+
+    def give_up(self, inductor: Inductor) -> None:
+        """Settle for nothing, where our own modules cannot be imported."""
+        self._settled = self.asked, inductor
+
+    def _bound(self, means: Means) -> None:
+        ir: Any = sys.modules.get("torch._inductor.ir")
+        problems: tuple[str, ...] = means.hooks.BoundedIR.problems(ir)
+        if problems:
+            raise BrokenContractError("; ".join(problems))
+        if any(hook.root is ir.IRNode for hook in self._hooks):
+            return
+        self._writer = means.writer
+        hook: BoundedIR = means.hooks.BoundedIR(ir, means.writer)
+        try:
+            hook.install()
+            self._hooks.append(hook)
+        except BaseException:
+            hook.remove()
+            raise
+
+
+def _reason(why: list[str], hook: Hook) -> str:
+    return "; ".join(filter(None, (*why, hook.caveat)))
+
+
+def described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
