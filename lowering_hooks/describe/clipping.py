@@ -39,18 +39,14 @@ def safe_str(value: Any) -> str:
 
 
 def class_name(value: Any) -> str:
-    try:
-        kind = type(value)
-        return f"<{kind_name(kind) if is_container(value) else kind.__qualname__}>"
-    except Exception:  # a metaclass can make even this raise
-        return "<object>"
+    return f"<{kind_name(type(value))}>"
 
 
 def kind_name(kind: type) -> str:
-    """Return the name of a container's class; of FX's own lists and dicts, that of the builtin class."""
+    """Return the name of a class; of FX's own lists and dicts, that of the builtin class."""
     # Seen in 2.4.1, 2.12.1 and 2.15.0; if they are renamed: they show their own names.
     return _FX_CONTAINERS.get((kind.__module__, kind.__name__), kind.__name__)
 
 
 def is_container(value: Any) -> bool:
-    return issubclass(type(value), CONTAINERS)
+    return isinstance(value, CONTAINERS)

@@ -15,7 +15,6 @@ from ..inductor.nodes import (
     BOXES,
     CONTAINERS,
     IR_MODULE,
-    builtin_of,
     held,
     is_ir_class,
     kind_of,
@@ -174,7 +173,7 @@ def _printed_in(values: list[Any]) -> list[Any]:
             pending += value[:_COUNTED_VALUES][::-1]
         elif not kind_of(kind)[0]:
             if _has_text_of_builtin(kind):
-                elements = dict.values(value) if issubclass(kind, dict) else builtin_of(value).__iter__(value)
+                elements = value.values() if issubclass(kind, dict) else value
                 pending += [*itertools.islice(elements, _COUNTED_VALUES)][::-1]
         elif kind.__name__ not in BOXES:
             found.setdefault(id(value), value)

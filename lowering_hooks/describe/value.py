@@ -2,103 +2,81 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import sys
-import types
 from typing import Any, Final
 
-from ..inductor.nodes import builtin_of, is_ir
-from .clipping import MAX_LINE_CHARACTERS, class_name, is_container, kind_name, one_line
+from .clipping import MAX_LINE_CHARACTERS, class_name, is_container, kind_name, one_line, safe_str
 
 # Of a list, tuple or dict; of the sizes and strides of a tensor.
 MAX_ELEMENTS: Final = 8
 # Terms of a symbolic expression.  Its parts are shared like those of the IR, so its text can explode as well.
 MAX_TERMS: Final = 64
-# Objects whose text does not go into what they hold.
-_ATOMS: Final = (
-    type(None),
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    type,
-    types.ModuleType,
-    types.FunctionType,
-    types.BuiltinFunctionType,
-    types.CodeType,
-    types.GeneratorType,
-)
+# Classes whose text is short and cannot hold IR.
+_PLAIN: Final = frozenset({type(None), bool, int, float, complex, range, type(...)})
+# The like of torch: PyTorch 2.0-2.15: torch.dtype and so on; if renamed: the name of the class is written.
+_PLAIN_OF_TORCH: Final = frozenset({"dtype", "device", "layout", "memory_format"})
+_SYMBOLIC: Final = frozenset({"SymInt", "SymFloat", "SymBool"})
 
 
 def value_text(value: Any) -> str:
-    """Describe one value in one line, whatever it is.  Never raises."""
+    """Describe one value in one line.  Never raises.
+
+    FX hands a target numbers, strings, dtypes, devices, tensors, symbolic numbers, ops and containers of
+    these (``torch.fx.node.BaseArgumentTypes``, PyTorch 2.0-2.15).  Anything else, such as a subgraph or a
+    script object, is written as the name of its class: how long its text is cannot be told without asking for
+    it.
+    """
     try:
-        kind = type(value)
-        module = str(kind.__module__)
-        if issubclass(kind, (str, bytes, bytearray)):
-            return one_line(repr(value[:MAX_LINE_CHARACTERS]))
-        if is_container(value):
-            return f"{kind_name(kind)} of {items_of(value)[1]}"
-        if module.split(".")[0] == "sympy" or hasattr(kind, "free_symbols"):
-            return expression(value)
-        if module == "torch" and kind.__name__ in ("SymInt", "SymFloat", "SymBool"):
-            return expression(value.node._expr)
-        if module.startswith("torch._inductor"):
-            # What Inductor keeps outside the IR's own classes (layouts, subgraphs) prints the IR it holds.
-            return class_name(value)
-        if _is_tensor(value):
-            # A tensor's own text holds its numbers: long, and a wait for the device.
-            return f"{kind.__name__}({_tensor_fields(value)})"
-        return one_line(repr(value)) if _is_small_tree(value) else class_name(value)
-    except Exception:
+        return _value_text(value)
+    except Exception:  # such as of an int with more digits than Python writes
         return class_name(value)
+
+
+def _value_text(value: Any) -> str:
+    kind = type(value)
+    module = kind.__module__
+    if kind in _PLAIN:
+        return one_line(repr(value))
+    if isinstance(value, (str, bytes)):
+        return one_line(repr(value[:MAX_LINE_CHARACTERS]))
+    if is_container(value):
+        return f"{kind_name(kind)} of {len(value)}"
+    if hasattr(kind, "free_symbols"):  # sympy's expressions
+        return expression(value)
+    if module == "torch" and kind.__name__ in _SYMBOLIC:
+        return expression(value.node._expr)
+    if module == "torch" and kind.__name__ in _PLAIN_OF_TORCH:
+        return repr(value)
+    if module == "torch._ops":
+        return safe_str(value)
+    if _is_tensor(value):
+        # A tensor's own text holds its numbers: long, and a wait for the device.
+        return f"{kind.__name__}({_tensor_fields(value)})"
+    return class_name(value)
 
 
 def items_of(value: Any) -> tuple[list[tuple[str, Any]], int]:
     """Return the first elements of a container, labelled, and how many there are."""
-    builtin = builtin_of(value)
-    pairs = dict.items(value) if builtin is dict else enumerate(builtin.__iter__(value))
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
     first = itertools.islice(pairs, MAX_ELEMENTS)
-    return [(f"[{value_text(key)}]", element) for key, element in first], builtin.__len__(value)
+    return [(f"[{value_text(key)}]", element) for key, element in first], len(value)
 
 
 def inline(value: Any, items: list[tuple[str, Any]], length: int) -> str:
-    kind = type(value)
-    if issubclass(kind, dict):
+    if isinstance(value, dict):
         shown = [f"{label[1:-1]}: {value_text(element)}" for label, element in items]
     else:
         shown = [value_text(element) for _, element in items]
     if length > len(items):
         shown.append(f"... {length - len(items)} more")
-    opening, closing = "[]" if issubclass(kind, list) else "()" if issubclass(kind, tuple) else "{}"
+    opening, closing = "[]" if isinstance(value, list) else "()" if isinstance(value, tuple) else "{}"
     return f"{opening}{', '.join(shown)}{closing}"
-
-
-def _is_small_tree(value: Any) -> bool:
-    """Whether ``value`` holds few objects, none of them twice and none of them IR.
-
-    What else has a text that is short to build cannot be told without building it: a deque or a dataclass may
-    hold IR, or one part twice, and that part another twice.  The garbage collector knows what an object
-    holds, and runs none of its code.
-    """
-    pending: list[Any] = [value]
-    seen: set[int] = set()
-    while pending:
-        current = pending.pop()
-        if issubclass(type(current), _ATOMS):
-            continue
-        if is_ir(current) or id(current) in seen or len(seen) >= MAX_TERMS:
-            return False
-        seen.add(id(current))
-        pending += gc.get_referents(current)
-    return True
 
 
 def _is_tensor(value: Any) -> bool:
     torch = sys.modules.get("torch")
-    return torch is not None and issubclass(type(value), torch.Tensor)
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _tensor_fields(tensor: Any) -> str:

@@ -96,7 +96,7 @@ def slots(kind: type) -> tuple[tuple[str, Any], ...]:
     """Return the fields that a class keeps in __slots__, its own before those of its bases."""
     return tuple(
         (name, slot)
-        for base in type.__getattribute__(kind, "__mro__")
+        for base in kind.__mro__
         for name, slot in vars(base).items()
         if type(slot) is types.MemberDescriptorType
     )
@@ -140,23 +140,12 @@ def kind_of(kind: type) -> tuple[bool, Callable[[Any], list[Any]] | None]:
     return is_ir_class(kind), parts_of
 
 
-def builtin_of(container: Any) -> Any:
-    """Return the builtin class of a container, whose methods a subclass cannot have changed."""
-    kind: Any = type(container)
-    return _builtin_class(kind)
-
-
-@functools.lru_cache(maxsize=1024)
-def _builtin_class(kind: type) -> Any:
-    return next(builtin for builtin in CONTAINERS if issubclass(kind, builtin))
-
-
 def _values(value: Any) -> list[Any]:
-    return list(dict.values(value))
+    return list(value.values())
 
 
 def _elements(value: Any) -> list[Any]:
-    return list(builtin_of(value).__iter__(value))
+    return list(value)
 
 
 def _cells_and_defaults(function: Any) -> list[Any]:
