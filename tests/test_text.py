@@ -252,7 +252,7 @@ BOUNDED = {
     "object": (Record(1, "a"), "<Record>"),
     "object that raises": (Raises(), "<Raises>"),
     "deque": (collections.deque([1]), "<deque>"),
-    "graph module": (torch.fx.GraphModule({}, torch.fx.Graph()), "<GraphModuleImpl>"),
+    "graph module": (torch.fx.GraphModule({}, torch.fx.Graph()), "<GraphModule>"),
     "function": (nested, "<function>"),
     "control characters": ("a\nb\r\x1b[31m\x00", r"a\nb\r\x1b[31m\x00"),
     "huge number": (10**10_000, "<int>"),
