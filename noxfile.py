@@ -117,13 +117,14 @@ def lint(session: nox.Session) -> None:
     for script in ("docs/make_compatibility.py", "docs/make_printed_ir.py", "downstream/vllm/verify.py"):
         session.run("python", script, "--check")
     session.run("python", "benchmarks/draw.py", "--check", "benchmarks/results", "docs")
-    # The package is checked where it is installed, with compat in its place, and not from the checkout.
-    package = session.run("python", "-c", "import lowering_hooks as p; print(p.__path__[0])", silent=True)
-    session.chdir(session.create_tmp())
     config = str(ROOT / "pyproject.toml")
-    session.run("mypy", "--config-file", config, "--strict", "--package", "lowering_hooks")
-    session.run("pyright", "--project", config, str(package).strip())
-    session.run("mypy", "--config-file", config, str(ROOT / "tests"))
+    # The package is checked as an install has it, with compat in its place, and apart from the checkout.
+    with tempfile.TemporaryDirectory(prefix="lowering-hooks-") as folder, session.chdir(folder):
+        environments.install_checkout(session, "--no-deps", "--target", folder, str(ROOT))
+        Path("pyrightconfig.json").write_text(json.dumps({"extends": config}))
+        session.run("mypy", "--config-file", config, "--strict", "--package", "lowering_hooks")
+        session.run("pyright")
+        session.run("mypy", "--config-file", config, str(ROOT / "tests"))
 
 
 @nox.session(python=["3.10", "3.11", "3.12", "3.13"])
