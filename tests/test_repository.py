@@ -1,0 +1,68 @@
+"""What CONTRIBUTING.md tells of the repository is what the repository has.  Needs no PyTorch."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+NOXFILE = ast.parse((ROOT / "noxfile.py").read_text())
+
+
+def section(title: str) -> str:
+    """Return the text below a heading of CONTRIBUTING.md, up to the next one."""
+    return CONTRIBUTING.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def sessions() -> list[str]:
+    """Return the names of the sessions in the order of noxfile.py."""
+    found = []
+    for function in NOXFILE.body:
+        if isinstance(function, ast.FunctionDef):
+            for decorator in function.decorator_list:
+                call = decorator if isinstance(decorator, ast.Call) else None
+                if ast.unparse(call.func if call else decorator) == "nox.session":
+                    names = [k.value for k in call.keywords if k.arg == "name"] if call else []
+                    found.append(ast.literal_eval(names[0]) if names else function.name)
+    return found
+
+
+def test_sessions() -> None:
+    """The table of commands names every session of noxfile.py, in the same order."""
+    named = re.findall(r'^\| `nox -s "?([a-z-]+)', CONTRIBUTING, re.MULTILINE)
+    assert len(sessions()) > 10
+    assert list(dict.fromkeys(named)) == sessions()
+
+
+@pytest.mark.parametrize("package", ["lowering_hooks", "compat"])
+def test_modules(package: str) -> None:
+    """The table of modules has a row for every module of the package, and no other, in one sentence each."""
+    rows = dict(
+        re.findall(rf"^\| `({package}/[a-z_/]+\.py)` \| (.+) \|$", section("Where things are"), re.MULTILINE)
+    )
+    files = {file.relative_to(ROOT).as_posix() for file in (ROOT / package).rglob("*.py")}
+    # A package whose __init__ has nothing but a docstring is told by its modules.
+    empty = {name for name in files if len(ast.parse((ROOT / name).read_text()).body) < 2}
+    assert rows.keys() | empty == files
+    assert [name for name, what in rows.items() if not re.fullmatch(r"[^.]+(\.\S[^.]*)*\.", what)] == []
+
+
+def groups_of_noxfile() -> set[str]:
+    """Return the groups of requirements that the sessions install."""
+    sources = [NOXFILE, ast.parse((ROOT / "tools" / "environments.py").read_text())]
+    calls = [node for source in sources for node in ast.walk(source) if isinstance(node, ast.Call)]
+    return {ast.literal_eval(call.args[0]) for call in calls if ast.unparse(call.func) == "group"}
+
+
+def test_dependency_groups() -> None:
+    """Every group of requirements is installed by a session, part of one that is, or told in CONTRIBUTING.md."""
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 and later have it")
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    used = groups_of_noxfile()
+    included = {part["include-group"] for name in used for part in groups[name] if isinstance(part, dict)}
+    told = set(re.findall(r"--group ([a-z]+)", CONTRIBUTING))
+    assert used | included | told == set(groups)
