@@ -11,22 +11,22 @@ from __future__ import annotations
 import logging
 import os
 
-_told = False
+# The warning that was given, if any: both entry points may fail in one process, and one WARNING is enough.
+_warnings: list[str] = []
 
 
 def torch_backend() -> None:
-    """Apply lowering-hooks, unless ``LOWERING_HOOKS`` switches it off."""
-    _apply(with_vllm_kernels=False)
+    """Apply lowering-hooks, unless ``LOWERING_HOOKS`` switches it off.  Never raises."""
+    _apply()
 
 
 def vllm_plugin() -> None:
-    """Apply lowering-hooks, and allow the namespaces of vLLM's compiled kernels."""
+    """Apply lowering-hooks, and allow the namespaces of vLLM's compiled kernels.  Never raises."""
     _apply(with_vllm_kernels=True)
 
 
-def _apply(with_vllm_kernels: bool) -> None:
-    global _told
-    # As lowering_hooks.settings has it; asked here, so that nothing at all is imported.
+def _apply(*, with_vllm_kernels: bool = False) -> None:
+    # The values of lowering_hooks.settings, which is not imported, nor anything else, where it is off.
     if os.environ.get("LOWERING_HOOKS", "").strip().lower() in ("0", "off", "false", "no"):
         return
     try:
@@ -37,11 +37,10 @@ def _apply(with_vllm_kernels: bool) -> None:
 
             lowering_hooks.allow(*VLLM_KERNELS)
     except Exception as error:
-        if not _told:
-            _told = True
+        if not _warnings:
+            _warnings.append(f"{type(error).__name__}: {error}")
             logging.getLogger("lowering_hooks").warning(
                 "lowering-hooks could not be imported; PyTorch runs as if it were not installed; "
-                "LOWERING_HOOKS=0 ends this message: %s: %s",
-                type(error).__name__,
-                error,
+                "LOWERING_HOOKS=0 ends this message: %s",
+                *_warnings,
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 # In a checkout, compat/ stands beside this folder; an install puts it inside.  Where it is only beside, the
 # package looks for its modules there as well: so Python started in a checkout works without any install, and
@@ -20,10 +20,12 @@ if not os.path.isfile(os.path.join(__path__[0], "compat", "__init__.py")):
 
 from .compat import Strategy
 from .manager import Manager
-from .namespaces import Allowing
 from .records import OpReport, Report
 from .settings import Request, read
 from .status import State, Status
+
+if TYPE_CHECKING:
+    from .namespaces import Allowing
 
 __all__ = [
     "OpReport",
@@ -54,7 +56,7 @@ _manager = Manager(_settings)
 
 
 def allow(*namespaces: str) -> frozenset[str]:
-    """Allow ``namespaces`` in this process: their ops are described in bounded text from now on.
+    """Allow ``namespaces`` in this process: a short text describes their ops from now on.
 
     Args:
         *namespaces: The parts of op names before ``::``, compared exactly; ``"*"`` for every one.
@@ -64,7 +66,7 @@ def allow(*namespaces: str) -> frozenset[str]:
 
     Raises:
         ValueError: One of them is empty, not a string, or contains a colon, a comma, a blank or ``*``
-            among other characters.  None is taken then.
+            among other characters.  Then none of them is allowed.
     """
     return _manager.namespaces.allow(namespaces)
 
@@ -72,8 +74,8 @@ def allow(*namespaces: str) -> frozenset[str]:
 def disallow(*namespaces: str) -> frozenset[str]:
     """No longer allow ``namespaces`` in this process, the default ones included.
 
-    One that is not allowed is passed over.  ``"*"`` takes back an earlier ``allow("*")`` and nothing else,
-    and a namespace stays covered as long as ``"*"`` is allowed.
+    A namespace that is not allowed is passed over.  ``"*"`` takes back an earlier ``allow("*")`` and nothing
+    else, and every namespace stays allowed as long as ``"*"`` is.
 
     Args:
         *namespaces: As for :func:`allow`.
@@ -120,16 +122,16 @@ def status() -> Status:
 def apply(strategy: Request = "auto") -> Status:
     """Hook Inductor, at once where it is loaded, else when it loads.
 
-    Does nothing where that strategy already stands, and hooks again where somebody replaced it.  What cannot
-    be hooked is said in the status and in one WARNING; it is never raised.  With ``LOWERING_HOOKS=0`` in the
-    environment nothing is hooked.
+    This does nothing where that strategy already stands, and hooks again where another library replaced it.
+    The status and one WARNING say what cannot be hooked; this function never raises for it.  With
+    ``LOWERING_HOOKS=0`` in the environment nothing is hooked.
 
     Args:
         strategy: ``"auto"`` (what ``LOWERING_HOOKS_STRATEGY`` says, else what was verified for the installed
             PyTorch), ``"call_function"``, ``"set_proxy"`` or ``"none"``.
 
     Returns:
-        The status after it.
+        The status afterwards.
 
     Raises:
         ValueError: ``strategy`` is none of these.
@@ -138,32 +140,32 @@ def apply(strategy: Request = "auto") -> Status:
 
 
 def remove() -> Status:
-    """Put back exactly what stood there before.
+    """Put back exactly what stood in Inductor before.
 
-    Where somebody has replaced or wrapped our hook, theirs is left alone, and ours passes on what it is
-    called with.  Does nothing where nothing is hooked.
+    Where another library has replaced or wrapped a hook, what it put there stays, and the hook only passes
+    calls on.  This does nothing where nothing is hooked.
 
     Returns:
-        The status after it.
+        The status afterwards.
     """
     return _manager.remove()
 
 
-def bounded_ir(enabled: Literal["auto"] | bool = True) -> Status:
-    """Say which texts of IR nodes are bounded: ``str()`` and ``repr()``, whoever asks for them.
+def bounded_ir(enabled: Literal["auto"] | bool = True) -> Status:  # noqa: FBT001, FBT002
+    """Set which texts of IR nodes are bounded: ``str()`` and ``repr()``, whoever asks for them.
 
     Inductor writes a node with all that stands behind it, in errors, in assertions, and at DEBUG.  A bounded
     text shows the node in full and those behind it by name.  Nothing but that text changes.  With ``"auto"``,
     the default of ``LOWERING_HOOKS_BOUNDED_IR``, a text of at most 100,000 characters is Inductor's own, to
-    the byte; a longer one is bounded, and ends in a line that says so.  :func:`remove` ends it as well, and
-    :func:`apply` begins it again.
+    the byte; a longer one is bounded, and ends in a line that says so.  :func:`remove` turns this off as
+    well, and :func:`apply` turns it on again.
 
     Args:
         enabled: ``"auto"``; True for every text, whatever its length; False for none, those that never end
             included.
 
     Returns:
-        The status after it.
+        The status afterwards.
 
     Raises:
         TypeError: ``enabled`` is neither a bool nor a string.

@@ -1,21 +1,25 @@
-"""What can be asked for, and what follows from it."""
+"""What can be asked for, and what follows from it without looking at Inductor."""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from .compat import Choice, Strategy
-from .inductor.modules import Inductor
 from .inductor.versions import torch_is_there
-from .settings import BoundedIRMode
-from .status import Idle, State
+
+if TYPE_CHECKING:
+    from .compat import Choice, Strategy
+    from .inductor.modules import Inductor
+    from .settings import BoundedIRMode
+    from .status import Idle, State
 
 # The strategies that hook something, and "auto", which leaves the choice to `compat`.
 Hookable = Literal["auto", "call_function", "set_proxy"]
 
 
 class AskedStrategy(NamedTuple):
-    """What was asked for last.  Every request makes a new one, and identity tells whether it was settled.
+    """The strategy that was asked for last.
+
+    Every request makes a new one, and identity tells whether it was settled.
 
     Attributes:
         strategy: What is to be hooked; None where nothing is.
@@ -27,16 +31,21 @@ class AskedStrategy(NamedTuple):
 
     @property
     def needs_inductor(self) -> bool:
+        """Whether the request can only be settled for a loaded Inductor."""
         return self.strategy is not None
 
 
 class AskedTexts(NamedTuple):
-    """Which texts of IR nodes are to be bounded.  Identity tells whether it was settled."""
+    """Which texts of IR nodes are to be bounded, as was asked for last.
+
+    Every request makes a new one, and identity tells whether it was settled.
+    """
 
     mode: BoundedIRMode
 
     @property
     def needs_inductor(self) -> bool:
+        """Whether the request can only be settled for a loaded Inductor."""
         return self.mode is not False
 
 
@@ -55,7 +64,7 @@ def differs(
 
 
 def plan(request: Hookable, choice: Choice) -> tuple[tuple[Strategy, ...], str, str]:
-    """Return the strategies to try in order, why, and what to advise the user if that is not the best."""
+    """Return the strategies to try, in order, why, and an advice where a better one could be had."""
     if request != "auto":
         return (request,), f"strategy {request} was asked for", ""
     tried: tuple[Strategy, ...] = (choice.strategy,)

@@ -47,9 +47,8 @@ class Manager:
         self._lock = threading.RLock()
         self._settling = False
         self._finder = LoadingFinder(GRAPH, self._settle)
-        self._ir_mode = (
-            settings.bounded_ir
-        )  # as `bounded_ir()` was called last, whatever `remove()` did since
+        # As `bounded_ir()` was called last, whatever `remove()` did since.
+        self._ir_mode: BoundedIRMode = settings.bounded_ir
         self._writer: Writer | None = None  # once Inductor is there
         self.namespaces = Namespaces(settings.namespaces)
         self.records = Records()
@@ -59,7 +58,7 @@ class Manager:
             os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
-        """Begin in a forked process, where nobody may be left to release the lock."""
+        """Begin in a forked process, which has no thread that would release the lock."""
         self._lock = threading.RLock()
         self._settling = False
         self.records.forked()
@@ -67,6 +66,7 @@ class Manager:
     # What can be asked for.
 
     def apply(self, strategy: Request = "auto") -> Status:
+        """See :func:`lowering_hooks.apply`."""
         self.request(strategy)
         return self.status()
 
@@ -88,22 +88,25 @@ class Manager:
         self._wait_and_settle()
 
     def remove(self) -> Status:
+        """See :func:`lowering_hooks.remove`."""
         is_asked = self._strategy.asked.strategy is not None or isinstance(self._strategy.standing, Hooked)
         if self._settings.off is None and is_asked:
             self._strategy.asked = AskedStrategy(None, Idle("removed", "removed by remove()"))
-        self._texts.asked = AskedTexts(False)
+        self._texts.asked = AskedTexts(mode=False)
         self._settle()
         return self.status()
 
     def bounded_ir(self, enabled: BoundedIRMode) -> Status:
+        """See :func:`lowering_hooks.bounded_ir`."""
         mode = bounded_ir_mode(enabled)
         self._ir_mode = mode
-        self._texts.asked = AskedTexts(mode if self._settings.off is None else False)
+        self._texts.asked = AskedTexts(mode=False) if self._settings.off is not None else AskedTexts(mode)
         self._texts.follow()
         self._wait_and_settle()
         return self.status()
 
     def report(self) -> Report:
+        """See :func:`lowering_hooks.report`."""
         return self.records.report(self.namespaces.allows)
 
     def _wait_and_settle(self) -> None:
@@ -114,6 +117,7 @@ class Manager:
     # What stands.
 
     def status(self) -> Status:
+        """See :func:`lowering_hooks.status`."""
         self._settle()
         version, found = installed_version("lowering-hooks"), torch_version()
         asked = self._strategy.asked.strategy
@@ -152,7 +156,7 @@ class Manager:
         conflicts += hook.conflicts()
         by = hook.displaced_by()
         if by is not None:
-            reason = f"replaced after us by {by}; lowering_hooks.apply() hooks what stands now"
+            reason = f"{by} replaced the hook; lowering_hooks.apply() hooks what stands now"
             return "displaced", hook.strategy, reason, conflicts
         reason = standing.reason
         if waiting is not None and not is_settled and waiting[1] != hook.strategy:
@@ -204,7 +208,7 @@ class Manager:
                 self._give_up(inductor, described(error))
             return None
         if half_imported(hooks):
-            return None  # whoever is in the middle of importing it, in whatever thread, settles afterwards
+            return None  # the thread that is in the middle of importing it settles afterwards
         if self._writer is None:
             self._writer = hooks.Writer(self.records)
         version = torch_version()

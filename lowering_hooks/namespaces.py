@@ -1,4 +1,4 @@
-"""Which namespaces are allowed: process-wide, and for a block."""
+"""Keeps which namespaces are allowed: in the process, and for a block."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Namespaces:
     """The allowed namespaces.
 
     Each change, and each look, is one call of a built-in set of strings, which runs no Python code.  So no
-    lock is needed, and whoever comes in between (a signal handler, a finalizer, another thread, a forked
+    lock is needed, and code that comes in between (a signal handler, a finalizer, another thread, a forked
     process) finds the set as it was before or after.
     """
 
@@ -85,14 +85,17 @@ class Namespaces:
         return namespace in block or EVERY in block
 
     def allow(self, names: Iterable[str]) -> frozenset[str]:
+        """See :func:`lowering_hooks.allow`."""
         self._allowed.update(validated(names))
         return self.current()
 
     def disallow(self, names: Iterable[str]) -> frozenset[str]:
+        """See :func:`lowering_hooks.disallow`."""
         self._allowed.difference_update(validated(names))
         return self.current()
 
     def allowing(self, names: Iterable[str]) -> Allowing:
+        """See :func:`lowering_hooks.allowing`."""
         return Allowing(self, validated(names))
 
 

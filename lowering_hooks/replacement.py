@@ -1,55 +1,59 @@
-"""Replacing an attribute of somebody's object so that it can be put back."""
+"""Replaces an attribute of an object of PyTorch or Python so that it can be put back."""
 
 from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
-_MISSING: Final = object()
+_MISSING: Final[Any] = object()
 
 
 class Replacement:
-    """One attribute of an object, a class or a module that we replace.
+    """One attribute of an object, a class or a module that this package replaces.
 
-    What was there is put back only where ours still stands.  Where somebody has put something over ours,
-    theirs may call ours, and taking it away would cut them off.
+    ``put_back`` puts the original back only where the replacement still stands.  What was put over it may
+    call it, and taking it away would cut that off.
 
     Args:
         owner: The object whose attribute it is.
         name: The attribute's name.
-        new: What to put there.
-        old: What to put back, where that is not what stands there now.
+        new: The replacement.
+        old: The original, where that is not what stands there now.
     """
 
     __slots__ = ("name", "new", "old", "owner")
 
-    def __init__(self, owner: Any, name: str, new: Any, old: Any = _MISSING) -> None:
+    def __init__(self, owner: object, name: str, new: Any, old: Any = _MISSING) -> None:
         self.owner = owner
         self.name = name
         self.new = new
-        self.old = vars(owner).get(name, _MISSING) if old is _MISSING else old
+        stored: dict[str, Any] = vars(owner)
+        self.old: Any = stored.get(name, _MISSING) if old is _MISSING else old
 
     def put(self) -> None:
+        """Put the replacement there."""
         setattr(self.owner, self.name, self.new)
 
     def standing(self) -> Any:
         """Return what stands there now, as the owner stores it; None where that cannot be read."""
         try:
-            return vars(self.owner).get(self.name)
-        except Exception:  # the owner may be anybody's object by now
+            stored: dict[str, Any] = vars(self.owner)
+            return stored.get(self.name)
+        except Exception:  # the owner may be an object of any kind by now
             return None
 
     def stands(self) -> bool:
-        """Whether ours stands there.
-
-        ``with``-blocks of others read a static method of a class, and put back the function that they got.
-        """
+        """Whether the replacement stands there."""
         standing = self.standing()
-        return standing is self.new or (isinstance(self.new, staticmethod) and standing is self.new.__func__)
+        if standing is self.new:
+            return True
+        # A `with` block reads a static method off its class, and puts back the function that it got.
+        new: Any = self.new
+        return type(new) is staticmethod and standing is new.__func__
 
     def put_back(self) -> None:
-        """Put back what was there, unless somebody has put something over ours."""
+        """Put back the original, unless something was put over the replacement."""
         if not self.stands():
             return
         if self.old is _MISSING:
@@ -60,10 +64,19 @@ class Replacement:
 
 def as_function(standing: Any) -> Callable[..., Any]:
     """Return a method, as it stands in its class, as a function of self and the rest."""
-    if type(standing) in (types.FunctionType, types.WrapperDescriptorType):
+    kind = cast("type[object]", type(standing))
+    if kind in (types.FunctionType, types.WrapperDescriptorType):
         return standing  # type: ignore[no-any-return]
-    if not hasattr(type(standing), "__get__"):
-        return lambda self, *args, **kwargs: standing(*args, **kwargs)
+    if not hasattr(kind, "__get__"):
+
+        def call_without_self(_self: object, *args: Any, **kwargs: Any) -> Any:
+            return standing(*args, **kwargs)
+
+        return call_without_self
+
     # A descriptor that binds in its own way, such as what wrapt.wrap_function_wrapper leaves: a proxy, which
-    # calls itself a function when it is asked by isinstance.
-    return lambda self, *args, **kwargs: standing.__get__(self, type(self))(*args, **kwargs)
+    # `isinstance` takes for a function.
+    def call_bound(self: object, *args: Any, **kwargs: Any) -> Any:
+        return standing.__get__(self, type(self))(*args, **kwargs)
+
+    return call_bound

@@ -1,4 +1,4 @@
-"""The file that ``LOWERING_HOOKS_REPORT`` asks for: a process's report, written when the process ends."""
+"""Writes the file that ``LOWERING_HOOKS_REPORT`` asks for: the report of a process, when the process ends."""
 
 from __future__ import annotations
 
@@ -6,30 +6,33 @@ import atexit
 import json
 import logging
 import os
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .inductor.modules import loaded
-from .manager import Manager
 from .records import OpReport, Report
+
+if TYPE_CHECKING:
+    from .manager import Manager
 
 log = logging.getLogger("lowering_hooks")
 
 
 def write_at_exit(pattern: str, manager: Manager) -> None:
-    """Write the report of this process, and of each one forked from it, when it ends.
+    """Have this process, and each one forked from it, write its report when it ends.
 
     A process that ends by a signal or by ``os._exit`` writes none, nor does one that never loaded Inductor.
 
     Args:
-        pattern: The file, in a folder that is there; ``%p`` stands for the process's number.
-        manager: What is reported on.
+        pattern: The file, in a folder that exists; ``%p`` stands for the number of the process.
+        manager: The manager whose status and report are written.
     """
-    pattern = os.path.abspath(pattern)  # the process may go to another folder
+    pattern = str(Path(pattern).absolute())  # the process may change its folder
 
     def write() -> None:
         if loaded() is None:
             return
-        path = pattern.replace("%p", str(os.getpid()))
+        path = Path(pattern.replace("%p", str(os.getpid())))
         try:
             _replace(path, json.dumps(contents(manager), indent=2) + "\n")
         except Exception as error:
@@ -38,18 +41,18 @@ def write_at_exit(pattern: str, manager: Manager) -> None:
     atexit.register(write)
 
     def write_if_any() -> None:
-        # Inductor's own compile processes are forked, too, and have nothing to say.
+        # Inductor's own compile processes are forked as well, and have nothing to report.
         if manager.report().ops:
             write()
 
-    # Its forked children end without atexit.
+    # Processes that multiprocessing forks end without atexit.
     from multiprocessing import util
 
     util.register_after_fork(write, lambda _: util.Finalize(None, write_if_any, exitpriority=0))
 
 
 def contents(manager: Manager) -> dict[str, Any]:
-    """Return what the file holds."""
+    """Return the contents of the file, as JSON has them."""
     report = manager.report()
     return {
         "pid": os.getpid(),
@@ -60,7 +63,10 @@ def contents(manager: Manager) -> dict[str, Any]:
 
 
 def read(text: str) -> tuple[dict[str, Any], Report]:
-    """Return what the text of a report file says: all of it, and its ops.
+    """Return the contents of a report file, and the report in them.
+
+    Args:
+        text: The text of the file.
 
     Raises:
         ValueError: It is not the text of a report.
@@ -72,13 +78,11 @@ def read(text: str) -> tuple[dict[str, Any], Report]:
         raise ValueError(f"not a report of lowering-hooks: {type(error).__name__}: {error}") from None
 
 
-def _replace(path: str, text: str) -> None:
+def _replace(path: Path, text: str) -> None:
     """Write a file so that nobody ever finds half of it."""
-    draft = f"{path}.{os.getpid()}.part"
+    draft = Path(f"{path}.{os.getpid()}.part")
     try:
-        with open(draft, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(draft, path)
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
     finally:
-        if os.path.exists(draft):
-            os.unlink(draft)
+        draft.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The environment variables, read once and never fatal."""
+"""Reads the environment variables, once and without ever failing, and checks arguments of the same kinds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Detail = Literal["args", "graph", "full"]
 BoundedIRMode = Literal["auto", True, False]
 Request = Literal["auto", "call_function", "set_proxy", "none"]
 
-STRATEGIES: Final = ("auto", "call_function", "set_proxy", "none")
+STRATEGIES: Final[tuple[Request, ...]] = ("auto", "call_function", "set_proxy", "none")
 DETAILS: Final = ("args", "graph", "full")
 _OFF: Final = ("0", "off", "false", "no")
 _ON: Final = ("1", "on", "true", "yes")
@@ -27,10 +27,10 @@ log = logging.getLogger("lowering_hooks")
 
 
 class Settings(NamedTuple):
-    """What the environment asked for.
+    """What the environment asks for.
 
     Attributes:
-        off: ``LOWERING_HOOKS`` as it was written, where it switches everything off; else None.
+        off: ``LOWERING_HOOKS`` as it is written, where it switches everything off; else None.
         namespaces: The default namespaces and those of ``LOWERING_HOOKS_NAMESPACES``.
         strategy: ``LOWERING_HOOKS_STRATEGY``.
         detail: ``LOWERING_HOOKS_DETAIL``.
@@ -49,30 +49,31 @@ class Settings(NamedTuple):
 def read(environ: Mapping[str, str]) -> Settings:
     """Read the settings from ``environ``.
 
-    A bad value is named in one WARNING, with what is accepted, and the default is used: an environment
+    For a bad value, one WARNING names the value and what is accepted, and the default is used: an environment
     variable must not stop a training job.
     """
     off = _choice(environ, "LOWERING_HOOKS", _ON + _OFF)
     return Settings(
         off=environ["LOWERING_HOOKS"] if off in _OFF else None,
         namespaces=namespaces.DEFAULT | _namespaces(environ),
-        strategy=cast(Request, _choice(environ, "LOWERING_HOOKS_STRATEGY", STRATEGIES) or "auto"),
-        detail=cast(Detail, _choice(environ, "LOWERING_HOOKS_DETAIL", DETAILS) or "args"),
+        strategy=cast("Request", _choice(environ, "LOWERING_HOOKS_STRATEGY", STRATEGIES) or "auto"),
+        detail=cast("Detail", _choice(environ, "LOWERING_HOOKS_DETAIL", DETAILS) or "args"),
         bounded_ir=_MODES[_choice(environ, "LOWERING_HOOKS_BOUNDED_IR", tuple(_MODES)) or "auto"],
         report=environ.get("LOWERING_HOOKS_REPORT") or None,
     )
 
 
-def requested(strategy: Any) -> Request:
+def requested(strategy: object) -> Request:
     """Return ``strategy`` if it is one that can be asked for.
 
     Raises:
-        ValueError: It is not.
+        ValueError: It is none.
     """
-    if not isinstance(strategy, str) or strategy not in STRATEGIES:
-        expected = ", ".join(map(repr, STRATEGIES))
-        raise ValueError(f"invalid strategy {strategy!r}: expected one of {expected}")
-    return cast(Request, strategy)
+    for known in STRATEGIES:
+        if isinstance(strategy, str) and strategy == known:
+            return known
+    expected = ", ".join(map(repr, STRATEGIES))
+    raise ValueError(f"invalid strategy {strategy!r}: expected one of {expected}")
 
 
 def bounded_ir_mode(enabled: Any) -> BoundedIRMode:

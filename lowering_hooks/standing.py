@@ -12,17 +12,17 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .asked import AskedStrategy, AskedTexts, Hookable, differs, plan
-from .compat import Choice, Strategy
-from .inductor.modules import Inductor
-from .namespaces import Namespaces
-from .records import Records
-from .settings import Detail
 from .status import BoundedIRState, Hooked, Idle
 
 if TYPE_CHECKING:
     import types
 
+    from .compat import Choice, Strategy
     from .hooks import BoundedIR, Hook, Writer
+    from .inductor.modules import Inductor
+    from .namespaces import Namespaces
+    from .records import Records
+    from .settings import Detail
 
 # A level of logging and a text.
 Message = tuple[int, str]
@@ -36,7 +36,7 @@ class Means(NamedTuple):
         version: The version of PyTorch; None where it is not known.
         choice: What ``compat`` chose for that version.
         hooks: The package ``lowering_hooks.hooks``.
-        writer: What writes bounded texts.
+        writer: Writes bounded texts.
     """
 
     inductor: Inductor
@@ -69,6 +69,7 @@ class StandingStrategy:
         self._warned: set[str] = set()  # caveats that a WARNING has told already
 
     def is_settled(self) -> bool:
+        """Whether ``settle`` has followed what is asked for now."""
         return self._settled[0] is self.asked
 
     def differs(self, inductor: Inductor | None) -> bool:
@@ -151,7 +152,7 @@ class StandingStrategy:
         """Install ``strategy`` in the place of what stands.
 
         Raises:
-            BrokenContractError: It cannot be used; what stands is left as it was.
+            BrokenContractError: The strategy cannot be used; what stands is left as it was.
         """
         standing, inductor = self.standing, means.inductor
         before = (*standing.earlier, standing.hook) if isinstance(standing, Hooked) else ()
@@ -159,29 +160,34 @@ class StandingStrategy:
         settled_for = self._settled[1]
         is_another = settled_for is not None and not inductor.is_same_as(settled_for)
         earlier = before if is_another and all(hook.strategy == strategy for hook in before) else ()
-        hook: Hook | None = None
+        hook = self._made(strategy, means)
         try:
-            problems: tuple[str, ...] = means.hooks.problems_of(strategy, inductor)
-            if problems:
-                raise BrokenContractError("; ".join(problems))
-            hook = means.hooks.make_hook(
-                strategy, inductor, self._namespaces, self._records, self._detail, means.writer
-            )
             hook.install()
             self.standing = Hooked(hook, _reason(why, hook), earlier)
         except BaseException as error:
-            # An internal that is of another type than ever seen, or that raises when it is looked at.
-            if hook is not None:
-                hook.remove()
-                if isinstance(standing, Hooked):
-                    standing.hook.install()
-            if isinstance(error, BrokenContractError) or not isinstance(error, Exception):
+            hook.remove()
+            if isinstance(standing, Hooked):
+                standing.hook.install()
+            if not isinstance(error, Exception):
                 raise
             raise BrokenContractError(described(error)) from error
         if not earlier:
             for replaced in before:
                 replaced.remove()
         return hook
+
+    def _made(self, strategy: Strategy, means: Means) -> Hook:
+        """Return a hook whose contract holds, and which changes nothing until it is installed."""
+        try:
+            problems: tuple[str, ...] = means.hooks.problems_of(strategy, means.inductor)
+            if not problems:
+                hook: Hook = means.hooks.make_hook(
+                    strategy, means.inductor, self._namespaces, self._records, self._detail, means.writer
+                )
+                return hook
+        except Exception as error:  # an internal of another type than ever seen, or one that raises
+            raise BrokenContractError(described(error)) from error
+        raise BrokenContractError("; ".join(problems))
 
     def _unhook(self) -> None:
         if isinstance(self.standing, Hooked):
@@ -198,13 +204,14 @@ class StandingTexts:
     """
 
     def __init__(self) -> None:
-        self.asked = AskedTexts(False)
+        self.asked = AskedTexts(mode=False)
         self.problem = ""
         self._settled: tuple[AskedTexts, Inductor | None] = self.asked, None
         self._hooks: list[BoundedIR] = []  # one for each Inductor that was loaded
         self._writer: Writer | None = None  # once a hook stands
 
     def state(self) -> BoundedIRState:
+        """Return how the texts are bounded, as the status tells it."""
         if self._hooks and self._writer is not None:
             return self._writer.mode
         is_waiting = self.asked.mode is not False and self._settled[0] is not self.asked
@@ -268,4 +275,5 @@ def _reason(why: list[str], hook: Hook) -> str:
 
 
 def described(error: BaseException) -> str:
+    """Return the class and the message of an error."""
     return f"{type(error).__name__}: {error}"

@@ -1,24 +1,28 @@
-"""What stands, and how that is told."""
+"""What stands, and how the status tells it."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from .compat import Strategy
-
 if TYPE_CHECKING:
+    from .compat import Strategy
     from .hooks import Hook
 
 State = Literal["pending", "active", "removed", "inactive", "displaced"]
-# How the texts of IR nodes are bounded; "pending" where that is asked for and Inductor is not loaded.
+# How the texts of IR nodes are bounded; "pending" where Inductor, whose nodes they are, is not loaded yet.
 BoundedIRState = Literal["auto", True, False, "pending"]
 
 _ON_OFF: Final[dict[Any, str]] = {True: "on", False: "off"}
 
 
 class Idle(NamedTuple):
-    """Nothing is hooked, and why."""
+    """Nothing is hooked, and why.
+
+    Attributes:
+        state: ``"pending"``, ``"removed"`` or ``"inactive"``.
+        reason: Why, in a sentence.
+    """
 
     state: State
     reason: str
@@ -31,7 +35,7 @@ class Hooked(NamedTuple):
         hook: The hook.
         reason: Why it is this one.
         earlier: The hooks, newest last, of Inductors that were loaded before this one.  Modules that imported
-            those may still compile with them.
+            from those may still compile with them.
     """
 
     hook: Hook
@@ -48,10 +52,10 @@ class Status(NamedTuple):
         strategy: ``"call_function"``, ``"set_proxy"`` or ``"none"``; while the state is ``"pending"``, the
             one that will be tried, as far as it is known.
         state: ``"pending"`` (Inductor is not imported yet), ``"active"``, ``"removed"``, ``"inactive"``
-            (nothing is hooked) or ``"displaced"`` (somebody replaced our hook after us).
-        reason: Why, in a sentence.
+            (nothing is hooked) or ``"displaced"`` (another library replaced the hook).
+        reason: Why the state is what it is, in a sentence.
         namespaces: The allowed namespaces, here and now.
-        conflicts: What others have done to the same places, and what that means; one sentence each.
+        conflicts: What other libraries have done to the same places, and what that means; one sentence each.
         bounded_ir: Whether the texts of IR nodes themselves are bounded: ``"auto"`` (those that would pass
             100,000 characters), True (all), False (none), or ``"pending"`` where ``"auto"`` or True is asked
             for and Inductor is not imported yet.

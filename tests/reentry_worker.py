@@ -35,7 +35,7 @@ CALLS: list[Callable[[], object]] = [
     lambda: lowering_hooks.bounded_ir(False),
     lambda: lowering_hooks.allowing("mylib").__enter__(),
     lambda: lowering_hooks.apply(),
-    lambda: lowering_hooks._manager.records.described("vllm.op.default", NOWHERE, 0.0, True, 1),
+    lambda: lowering_hooks._manager.records.described("vllm.op.default", NOWHERE, 0.0, 1, shown=True),
     lambda: lowering_hooks._manager.records.fell_back("vllm.op.default"),
 ]
 # What comes back, and what it comes back into: in steps of their own, so that each meets each.

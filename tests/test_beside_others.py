@@ -35,7 +35,7 @@ compile_one("first")
 assert calls and fallbacks() == ["vllm.first.default"]
 status = lowering_hooks.status()
 assert status.state == "active", status
-assert "wrapped after us by __main__.theirs" in status.conflicts[0], status
+assert "__main__.theirs wrapped GraphLowering.call_function after" in status.conflicts[0], status
 lowering_hooks.remove()
 assert standing() == (theirs, stock[1])
 calls.clear()

@@ -37,7 +37,6 @@ def test_these_are_all_the_locks() -> None:
     assert found == {
         "manager.py: self._lock = threading.RLock()",
         "records.py: self._adding_up = threading.Lock()",
-        "records.py: self._adding_up = threading.Lock()  # nobody may be left to release the old one",
     }
 
 
@@ -47,9 +46,9 @@ def test_nobody_waits_for_the_lock_of_the_records(monkeypatch) -> None:
     found = Records()
     with found._adding_up:
         for _ in range(100):
-            found.described("lib.op.default", NOWHERE, 1.0, True, 5)
+            found.described("lib.op.default", NOWHERE, 1.0, 5, shown=True)
         assert found.report().ops[0].texts == 100
-    found.described("lib.op.default", NOWHERE, 1.0, True, 5)
+    found.described("lib.op.default", NOWHERE, 1.0, 5, shown=True)
     assert found.report().ops[0].texts == 101
     assert len(found._events) == 1
 
@@ -61,7 +60,7 @@ def test_records_of_many_threads_are_all_counted(monkeypatch) -> None:
 
     def work(number: int) -> None:
         for i in range(2000):
-            found.described(f"lib.op{i % 3}.default", NOWHERE, 1.0, number == 3, 5)
+            found.described(f"lib.op{i % 3}.default", NOWHERE, 1.0, 5, shown=number == 3)
             found.fell_back("lib.other.default")
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
@@ -78,10 +77,10 @@ def test_records_of_many_threads_are_all_counted(monkeypatch) -> None:
 def test_records_of_an_op_are_added_up() -> None:
     """Seconds, characters, and whether any text was shown; the first place is the one that is told."""
     found = Records()
-    found.described("lib.op.default", NOWHERE._replace(node="first"), 1.5, False, 3)
+    found.described("lib.op.default", NOWHERE._replace(node="first"), 1.5, 3, shown=False)
     found.fell_back("lib.op.default", NOWHERE._replace(node="second"))
-    found.described("lib.op.default", NOWHERE, 2.0, True, 4)
-    found.described("lib.op.default", NOWHERE, 0.5, False, 0)
+    found.described("lib.op.default", NOWHERE, 2.0, 4, shown=True)
+    found.described("lib.op.default", NOWHERE, 0.5, 0, shown=False)
     (op,) = found.report().ops
     assert op == records.OpReport("lib.op.default", "", "first", 1, 3, 4.0, True, 7)
 

@@ -157,7 +157,7 @@ def test_a_set_proxy_stands_in_a_reloaded_inductor(stand) -> None:
         importlib.reload(stand.graph)
         assert manager.status().state == "active"
         assert stand.graph.FALLBACK_ALLOW_LIST is stand.lowering.FALLBACK_ALLOW_LIST
-        assert stand.graph.FALLBACK_ALLOW_LIST._inner is inner
+        assert stand.graph.FALLBACK_ALLOW_LIST.inner is inner
     manager.remove()
     assert stand.graph.FALLBACK_ALLOW_LIST is stand.lowering.FALLBACK_ALLOW_LIST is inner
 
@@ -222,7 +222,7 @@ def test_whatever_stands_in_our_place_is_told(stand, make) -> None:
     theirs = stand.graph.GraphLowering.call_function = make(ours)
     status = manager.status()
     assert status.state == "displaced", status
-    assert "replaced after us by " in status.reason
+    assert " replaced the hook; " in status.reason
     assert manager.apply().state in ("active", "displaced")
     assert manager.remove().state == "removed"
     assert vars(stand.graph.GraphLowering)["call_function"] is theirs
@@ -379,7 +379,7 @@ def test_a_graph_imported_anew_does_not_keep_a_proxy_that_is_gone(unloaded) -> N
 def without_ours(standing):
     """Return what stands in a place, or would if our wrapper or proxy were not around it."""
     if is_proxy(standing):
-        return standing._inner
+        return standing.inner
     while peeled(standing) is not standing:
         standing = peeled(standing)
     return standing

@@ -186,7 +186,7 @@ def test_copies_and_pickles_are_the_inner_sets(kind) -> None:
 def test_a_proxy_is_never_wrapped_twice() -> None:
     inner = set(NAMES)
     again = AllowListProxy(AllowListProxy(inner, {"a"}), {"b"})
-    assert again._inner is inner
+    assert again.inner is inner
     assert "a::x" not in again
     assert "b::x" in again
 
@@ -338,7 +338,7 @@ def test_both_modules_hold_the_one_proxy_and_get_back_their_set() -> None:
     assert type(lowering.FALLBACK_ALLOW_LIST) is AllowListProxy
     assert graph.FALLBACK_ALLOW_LIST is lowering.FALLBACK_ALLOW_LIST
     assert lowering_hooks.apply("set_proxy").state == "active"
-    assert lowering.FALLBACK_ALLOW_LIST._inner is before
+    assert lowering.FALLBACK_ALLOW_LIST.inner is before
     proxy = lowering.FALLBACK_ALLOW_LIST
     assert "vllm::nothing" in proxy
     assert lowering_hooks.remove().state == "removed"
@@ -372,7 +372,7 @@ def test_a_set_that_was_put_over_the_proxy_stays() -> None:
         assert "vllm::nothing" not in theirs
         assert next(iter(before)) in theirs
         lowering_hooks.apply("set_proxy")
-        assert lowering.FALLBACK_ALLOW_LIST._inner is theirs
+        assert lowering.FALLBACK_ALLOW_LIST.inner is theirs
         lowering_hooks.remove()
         assert lowering.FALLBACK_ALLOW_LIST is theirs
     finally:

@@ -1,4 +1,4 @@
-"""What is put into a loaded Inductor.
+"""The hooks that are put into a loaded Inductor.
 
 Only :mod:`lowering_hooks.manager` imports this package, once Inductor is there: a process that never compiles
 is spared it.
@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ..compat import Strategy, inspect_module
-from ..inductor.modules import Inductor
-from ..namespaces import Namespaces
-from ..records import Records
-from ..settings import Detail
+from ..compat import inspect_module
 from .call_function import CallFunctionHook
 from .ir_text import BoundedIR
 from .operator_text import OperatorText
 from .set_proxy import SetProxyHook
 from .writing import Writer
 
-# Now: nothing may be imported any more when the manager, which holds its lock then, has a contract checked.
+if TYPE_CHECKING:
+    from ..compat import Strategy
+    from ..inductor.modules import Inductor
+    from ..namespaces import Namespaces
+    from ..records import Records
+    from ..settings import Detail
+
+# Import `inspect` now: the manager checks contracts while it holds its lock, where nothing may be imported.
 inspect_module()
 
 __all__ = ["BoundedIR", "Hook", "Writer", "make_hook", "problems_of"]
@@ -35,22 +38,24 @@ class Hook(Protocol):
         caveat: What the strategy cannot do on this PyTorch; empty where there is nothing to say.
     """
 
-    @property
-    def strategy(self) -> Strategy: ...
+    strategy: Strategy
+    caveat: str
 
-    @property
-    def caveat(self) -> str: ...
-
-    def install(self) -> None: ...
+    def install(self) -> None:
+        """Put the hook into Inductor."""
+        ...
 
     def remove(self) -> None:
-        """Put back what was there; whatever others have put over it stays, and passes through ours."""
+        """Put back what was there; a wrapper that was put over this hook stays, and calls through it."""
+        ...
 
     def displaced_by(self) -> str | None:
         """Return the dotted name of what replaced this hook; None where it stands or is visibly called."""
+        ...
 
     def conflicts(self) -> tuple[str, ...]:
         """Return what others have done to the same places, one sentence each."""
+        ...
 
 
 def problems_of(strategy: Strategy, inductor: Inductor) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
-"""The ``call_function`` strategy: Inductor's own function in full, with a bounded text for allowed ops.
+"""The ``call_function`` strategy: the original runs in full, with a short text for allowed ops.
 
-This strategy replaces two functions of Inductor:
+This hook replaces two functions of Inductor:
 
-* ``OperatorIssue.operator_str`` returns a bounded text for an op of an allowed namespace (``operator_text``).
+* ``OperatorIssue.operator_str`` returns a short text for an op of an allowed namespace (``operator_text``).
 * ``GraphLowering.call_function`` calls the original, and counts the fallback if one was made.
 
-Branch, layout constraint and generated code are therefore Inductor's own.
+Branch, layout constraint and generated code are therefore stock's.
 """
 
 from __future__ import annotations
@@ -17,15 +17,21 @@ import sys
 import types
 from collections.abc import Callable
 from inspect import CO_VARARGS, CO_VARKEYWORDS
-from typing import Any, Final
+from typing import TYPE_CHECKING, cast
 
 from ..compat import call_function_problems, wraps
 from ..inductor.modules import GRAPH, Inductor, attribute, loaded, name_of
 from ..inductor.site import site_of
-from ..records import Records
 from ..replacement import Replacement, as_function
 from .mark import marked, peeled
-from .operator_text import OperatorText
+
+if TYPE_CHECKING:
+    from ..compat import Strategy
+    from ..inductor.objects import Foreign, GraphLowering, Target
+
+if TYPE_CHECKING:
+    from ..records import Records
+    from .operator_text import OperatorText
 
 log = logging.getLogger("lowering_hooks")
 
@@ -33,23 +39,24 @@ log = logging.getLogger("lowering_hooks")
 class CallFunctionHook:
     """Wraps ``call_function`` and replaces ``operator_str`` of one loaded Inductor."""
 
-    strategy: Final = "call_function"
-    # The error messages and the log of allowed ops are all that changes.
-    caveat: Final = ""
+    strategy: Strategy = "call_function"
+    # Nothing but the error messages and the log of allowed ops changes.
+    caveat: str = ""
 
     def __init__(self, inductor: Inductor, records: Records, text: OperatorText) -> None:
         self._inductor = inductor
         self._records = records
         self._text = text
         self._overload = text.overload
-        # PyTorch 2.4-2.15: what calls an op with an effect token; if missing: such ops are not counted.
+        # PyTorch 2.4-2.15: with_effects calls an op with an effect token; if missing: they are not counted.
         self._with_effects = attribute(sys.modules.get("torch._higher_order_ops.effects"), "with_effects")
-        lowerings = inductor.lowering.lowerings
+        # PyTorch 2.0-2.15: a dict, which keeps the order of entry; if not: this strategy cannot be used.
+        lowerings: object = inductor.lowering.lowerings
         if not isinstance(lowerings, dict):
             raise TypeError("torch._inductor.lowering.lowerings is no dict")
-        self._lowerings: dict[Any, Any] = lowerings
-        # False once removed.  A wrapper that somebody else wrapped meanwhile stays in their chain, and only
-        # passes calls on from then on.
+        self._lowerings = cast("dict[Target, object]", lowerings)
+        # False once removed.  The wrapper stays in the chain of whoever wrapped it meanwhile, and from then
+        # on only passes calls on.
         self._live = False
         lowering_class = inductor.lowering_class
         original = peeled(vars(lowering_class)["call_function"])
@@ -57,19 +64,23 @@ class CallFunctionHook:
 
     @staticmethod
     def problems(inductor: Inductor) -> tuple[str, ...]:
+        """Return what keeps this strategy from being used, one sentence each."""
         return call_function_problems(inductor.graph, inductor.exc, peeled)
 
     def install(self) -> None:
+        """Put the wrapper and the short text into Inductor."""
         self._live = True
         self._text.install()
         self._replacement.put()
 
     def remove(self) -> None:
+        """Put back what was there; a wrapper around this one stays, and calls through it."""
         self._live = False
         self._replacement.put_back()
         self._text.remove()
 
     def displaced_by(self) -> str | None:
+        """Return the dotted name of what replaced this hook; None where it stands or is visibly called."""
         now = loaded()
         if now is not None and now.lowering_class is not self._replacement.owner:
             return f"a reload of {GRAPH}"
@@ -79,20 +90,20 @@ class CallFunctionHook:
         return self._text.displaced_by()
 
     def conflicts(self) -> tuple[str, ...]:
+        """Return who wrapped this hook, in a sentence."""
         if self._replacement.stands() or self.displaced_by():
             return ()
         name = name_of(self._replacement.standing())
-        return (f"GraphLowering.call_function was wrapped after us by {name}",)
+        return (f"{name} wrapped GraphLowering.call_function after lowering-hooks did",)
 
-    def _wrap(self, original: Any) -> Callable[..., Any]:
+    def _wrap(self, original: Foreign) -> Callable[..., Foreign]:
         run = as_function(original)
-        # The bound method, not the dictionary: a traceback that shows local variables would show all of it.
+        # The bound method and not the dict: a traceback with local variables would show all of the dict.
         note_fallback, count = self._note_fallback, self._lowerings.__len__
         note_effect, with_effects = self._note_effect, self._with_effects or object()
 
-        # Hot path: runs once per node of every graph, between steps that push everything out of the
-        # processor's caches, so it reads only local variables and two lengths.
-        def call_function(self: Any, target: Any, args: Any, kwargs: Any) -> Any:
+        # Hot path: runs once per node of every graph, so it reads only local variables and calls `len` twice.
+        def call_function(self: GraphLowering, target: Target, args: Foreign, kwargs: Foreign) -> Foreign:
             known = count()
             try:
                 return run(self, target, args, kwargs)
@@ -102,7 +113,8 @@ class CallFunctionHook:
                 elif target is with_effects:
                     note_effect(args, self)
 
-        def call_function_of_others(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # For a function that another library put there, whose parameters may be others.
+        def call_any_function(self: GraphLowering, *args: Foreign, **kwargs: Foreign) -> Foreign:
             known = count()
             try:
                 return run(self, *args, **kwargs)
@@ -112,13 +124,13 @@ class CallFunctionHook:
                 elif args and args[0] is with_effects:
                     note_effect(args[1] if len(args) > 1 else (), self)
 
-        wrapper = call_function if _takes_what_inductors_own_takes(original) else call_function_of_others
+        wrapper = call_function if _has_inductors_parameters(original) else call_any_function
         return marked(functools.update_wrapper(wrapper, original), original)
 
-    def _note_fallback(self, target: Any, added: int, lowering: Any) -> None:
+    def _note_fallback(self, target: Target, added: int, lowering: GraphLowering) -> None:
         """Count the fallback of an op if it is among the last ``added`` lowerings.  Never raises."""
         try:
-            # The others are of ops that Inductor met on the way, or in another thread.
+            # The other new entries are of ops that Inductor met on the way, or in another thread.
             newest = itertools.islice(reversed(self._lowerings), added)
             if not self._live or all(op is not target for op in newest):
                 return
@@ -126,27 +138,25 @@ class CallFunctionHook:
                 return
             allow_list = self._inductor.graph.FALLBACK_ALLOW_LIST
             if target.name().split(".")[0] not in allow_list:
-                self._records.fell_back(str(target), site_of(lowering, target), self._text.allows(target))
+                site = site_of(lowering, target)
+                self._records.fell_back(str(target), site, allowed=self._text.allows(target))
         except Exception:
-            # The allow list may be anybody's object.  A count is not worth a failed compile.
-            log.debug("could not count the fallback of %s", type(target), exc_info=True)
+            # The allow list may be an object of any kind.  A count is not worth a failed compile.
+            log.debug("lowering-hooks could not count the fallback of %s", name_of(target), exc_info=True)
 
-    def _note_effect(self, args: Any, lowering: Any) -> None:
-        """Count the fallback of an op with an effect token, ``args[1]``.  Never raises.
-
-        Inductor makes one for each call, and no entry in ``lowerings`` (seen in 2.4.1, 2.8.0, 2.12.1 and
-        2.15.0).
-        """
+    def _note_effect(self, args: Foreign, lowering: GraphLowering) -> None:
+        """Count the fallback of an op with an effect token, ``args[1]``.  Never raises."""
+        # PyTorch 2.4-2.15: each call makes a fallback, and no entry in `lowerings`; if not: it counts twice.
         try:
             op = args[1]
             if self._live and isinstance(op, self._overload) and op not in self._lowerings:
                 site = site_of(lowering, self._with_effects)
-                self._records.fell_back(str(op), site, self._text.allows(op))
+                self._records.fell_back(str(op), site, allowed=self._text.allows(op))
         except Exception:
-            log.debug("could not count the fallback of an op with an effect token", exc_info=True)
+            log.debug("lowering-hooks could not count an op with an effect token", exc_info=True)
 
 
-def _takes_what_inductors_own_takes(function: Any) -> bool:
+def _has_inductors_parameters(function: Foreign) -> bool:
     """Whether ``function`` takes (self, target, args, kwargs) by these very names, and nothing else."""
     if type(function) is not types.FunctionType:
         return False

@@ -1,7 +1,7 @@
-"""Bounds the text of IR nodes, wherever Inductor, or anybody else, asks for it.
+"""Bounds the text of IR nodes, whoever asks for it.
 
-``operator_str`` is not the only place that prints IR.  Errors and assertions hold nodes, at DEBUG the
-scheduler logs each one that it has placed, and backends of others print what they like
+``operator_str`` is not the only place that prints IR.  Errors and assertions hold nodes, the scheduler logs
+at DEBUG each node that it has placed, and backends of other libraries print what they like
 (docs/printed-ir.md).  What all of them have in common is ``str()`` or ``repr()`` of an IR node.
 """
 
@@ -12,20 +12,35 @@ import logging
 import types
 import weakref
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from ..compat import ir_text_problems
 from ..inductor.modules import name_of
 from ..inductor.nodes import is_ir_class
 from ..replacement import Replacement, as_function
-from .writing import Writer
+
+if TYPE_CHECKING:
+    from ..inductor.objects import Foreign, IRNode, TorchModule
+    from .writing import Writer
 
 log = logging.getLogger("lowering_hooks")
 
 _TEXTS: Final = ("__str__", "__repr__")
-# On our functions: (the function itself, the replacement that put it where it stands).  The function itself,
-# because functools.wraps copies attributes, and somebody's wrapper around ours must not be taken for ours.
+# The attribute of a wrapper that holds its mark.
 _MARK: Final = "_lowering_hooks_text"
+
+
+class _Mark(NamedTuple):
+    """The mark that a wrapper of this module bears.
+
+    Attributes:
+        wrapper: The wrapper itself: functools.wraps copies attributes, so that the wrapper of another library
+            around this one bears the same mark.
+        replacement: What put the wrapper where it stands.
+    """
+
+    wrapper: Foreign
+    replacement: Replacement
 
 
 class BoundedIR:
@@ -33,29 +48,35 @@ class BoundedIR:
 
     Args:
         ir: ``torch._inductor.ir``.
-        writer: What writes the texts.
+        writer: Writes the texts.
+
+    Attributes:
+        root: The class that all IR classes derive from, ``IRNode``.
     """
 
-    def __init__(self, ir: Any, writer: Writer) -> None:
-        self.root: Final[type] = ir.IRNode
+    def __init__(self, ir: TorchModule, writer: Writer) -> None:
+        self.root: type[object] = ir.IRNode
         self._writer = writer
         self._live = False
         self._subclass_hook = Replacement(self.root, "__init_subclass__", self._init_subclass())
-        # Classes that are being made: a decorator, such as that of a dataclass, may still give them a text.
-        self._new: list[weakref.ref[type]] = []
+        # Classes that are still being made: a decorator, such as that of a dataclass, may give them a text.
+        self._new: list[weakref.ref[type[object]]] = []
         self._first_node_hook: Replacement | None = None
 
     @staticmethod
-    def problems(ir: Any) -> tuple[str, ...]:
+    def problems(ir: TorchModule) -> tuple[str, ...]:
+        """Return what keeps the texts from being bounded, one sentence each."""
         return ir_text_problems(ir)
 
     def install(self) -> None:
+        """Wrap the texts of all classes, and of those that are defined from now on."""
         self._live = True
         for kind in _classes(self.root):
             self._wrap_texts(kind)
         self._subclass_hook.put()
 
     def remove(self) -> None:
+        """Put back what was there; a wrapper that was put over one of these stays."""
         self._live = False
         self._subclass_hook.put_back()
         self._wrap_new()
@@ -65,22 +86,22 @@ class BoundedIR:
                 if replacement is not None and replacement.owner is kind:
                     replacement.put_back()
 
-    def _wrap_texts(self, kind: type) -> None:
+    def _wrap_texts(self, kind: type[object]) -> None:
         if not is_ir_class(kind):
             return
         for name in _TEXTS:
-            original = vars(kind).get(name) or self._text_of_others(kind, name)
+            original = vars(kind).get(name) or self._inherited_text(kind, name)
             if original is not None and _replacement(original) is None:
                 wrapper = self._writer.wrap(as_function(original))
                 replacement = Replacement(kind, name, wrapper)
-                setattr(wrapper, _MARK, (wrapper, replacement))
+                setattr(wrapper, _MARK, _Mark(wrapper, replacement))
                 replacement.put()
 
-    def _text_of_others(self, kind: type, name: str) -> Any:
-        """Return a text that a class inherits from no IR class; None where it has none that nests.
+    def _inherited_text(self, kind: type[object], name: str) -> Foreign:
+        """Return a text that a class inherits from a class that is no IR class; None where none is needed.
 
-        That is a mixin's, and for IRNode ``object.__str__``, which asks for the ``__repr__``: one that is
-        generated for a later dataclass may not be wrapped yet.
+        Such is the text of a mixin.  For IRNode it is ``object.__str__``, which asks for the ``__repr__``:
+        one that is generated for a later dataclass may not be wrapped yet.
         """
         if kind is self.root:
             return object.__str__ if name == "__str__" else None
@@ -89,15 +110,15 @@ class BoundedIR:
         owner = next(base for base in kind.__mro__ if name in vars(base))
         return None if owner is object or is_ir_class(owner) else vars(owner)[name]
 
-    def _init_subclass(self) -> Any:
+    def _init_subclass(self) -> Foreign:
         hook = self
-        root: Any = self.root
+        root: Foreign = self.root
         # PyTorch 2.0-2.15: IRNode defines none; if it does: it is called.
-        original = vars(root).get("__init_subclass__")
+        original: Foreign = vars(self.root).get("__init_subclass__")
 
-        def on_subclass(cls: Any, /, **kwargs: Any) -> None:
+        def on_subclass(cls: Foreign, /, **kwargs: Foreign) -> None:
             if original is None:
-                super(root, cls).__init_subclass__(**kwargs)
+                cast("Foreign", super(root, cls)).__init_subclass__(**kwargs)
             else:
                 original.__get__(None, cls)(**kwargs)
             if hook._live:
@@ -105,8 +126,8 @@ class BoundedIR:
 
         return classmethod(on_subclass)
 
-    def _is_made(self, kind: type) -> None:
-        """Wrap what a new class has by now, and the rest before its first node or text.  Never raises."""
+    def _is_made(self, kind: type[object]) -> None:
+        """Wrap the texts that a new class has by now, others before its first node or text.  Never raises."""
         try:
             self._wrap_texts(kind)
             self._new.append(weakref.ref(kind))
@@ -114,7 +135,7 @@ class BoundedIR:
             if self._first_node_hook is None:
                 self._watch_first_node()
         except Exception:
-            log.debug("the text of %s could not be bounded", name_of(kind), exc_info=True)
+            log.debug("lowering-hooks could not bound the text of %s", name_of(kind), exc_info=True)
 
     def _watch_first_node(self) -> None:
         # PyTorch 2.0-2.15: every node's constructor calls it; if missing: the next text wraps the rest.
@@ -124,7 +145,7 @@ class BoundedIR:
         hook = self
 
         @functools.wraps(original)
-        def on_first_node(node: Any, *args: Any, **kwargs: Any) -> Any:
+        def on_first_node(node: IRNode, *args: Foreign, **kwargs: Foreign) -> Foreign:
             hook._wrap_new()
             return original(node, *args, **kwargs)
 
@@ -132,7 +153,7 @@ class BoundedIR:
         self._first_node_hook.put()
 
     def _wrap_new(self) -> None:
-        """Wrap what decorators have given the new classes.  Never raises."""
+        """Wrap the texts that decorators have given the new classes.  Never raises."""
         first_node_hook, self._first_node_hook = self._first_node_hook, None
         new, self._new = self._new, []
         try:
@@ -143,23 +164,24 @@ class BoundedIR:
                 if kind is not None and self._live:
                     self._wrap_texts(kind)
         except Exception:
-            log.debug("the text of a new IR class could not be bounded", exc_info=True)
+            log.debug("lowering-hooks could not bound the text of a new IR class", exc_info=True)
 
 
-def _classes(root: type) -> Iterator[type]:
-    """Yield ``root`` and what is derived from it."""
-    pending: list[type] = [root]
-    seen: set[type] = {root}
+def _classes(root: type[object]) -> Iterator[type[object]]:
+    """Yield ``root`` and the classes that are derived from it, each once."""
+    pending = [root]
+    seen = {root}
     while pending:
         kind = pending.pop()
         yield kind
-        derived: set[type] = set(type.__subclasses__(kind)) - seen
+        derived = set(type.__subclasses__(kind)) - seen
         seen |= derived
         pending += derived
 
 
-def _replacement(text: Any) -> Replacement | None:
-    """Return the replacement that put a text where it stands; None where it is not ours."""
-    mark: Any = getattr(text, _MARK, None)
-    is_ours = isinstance(mark, tuple) and len(mark) == 2 and mark[0] is text
-    return mark[1] if is_ours else None
+def _replacement(text: Foreign) -> Replacement | None:
+    """Return the replacement that put a text where it stands; None where the text has no mark of its own."""
+    mark: Foreign = getattr(text, _MARK, None)
+    # By the name of its class: it may be the mark of another copy of the package, whose wrapper does as well.
+    wrapper, replacement = mark if type(mark).__name__ == _Mark.__name__ else (None, None)
+    return replacement if wrapper is text else None

@@ -1,29 +1,45 @@
-"""Marks our wrappers, so that this copy of the package, or another, can take one over."""
+"""Marks this package's wrappers, so that this copy of it, or another, can take one over."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from ..inductor.objects import Foreign
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-# On our functions: (the function itself, what it stands for in the class).  The function itself, because
-# functools.wraps copies attributes, and somebody's wrapper around ours must not be taken for ours.
+# The attribute of a wrapper that holds its mark.
 _MARK: Final = "_lowering_hooks"
 
 
-def marked(wrapper: _Function, original: Any) -> _Function:
-    """Return ``wrapper``, marked as ours in the place of ``original``."""
-    setattr(wrapper, _MARK, (wrapper, original))
+class _Mark(NamedTuple):
+    """The mark that a wrapper of this package bears.
+
+    Attributes:
+        wrapper: The wrapper itself: functools.wraps copies attributes, so that the wrapper of another library
+            around this one bears the same mark.
+        original: What the wrapper stands for in its class.
+    """
+
+    wrapper: Foreign
+    original: Foreign
+
+
+def marked(wrapper: _Function, original: Foreign) -> _Function:
+    """Return ``wrapper``, marked as this package's in the place of ``original``."""
+    setattr(wrapper, _MARK, _Mark(wrapper, original))
     return wrapper
 
 
-def peeled(standing: Any) -> Any:
-    """Return what stood in the class before ``standing``, if that is a wrapper of ours; else ``standing``.
+def peeled(standing: Foreign) -> Foreign:
+    """Return what stood in the class before ``standing``, if that is marked; else ``standing``.
 
-    A static method may have come back as the function in it.
+    A static method may have come back as the function in it: a ``with`` block reads it off the class.
     """
     function = getattr(standing, "__func__", standing)
-    mark: Any = getattr(function, _MARK, None)
-    is_ours = isinstance(mark, tuple) and len(mark) == 2 and mark[0] is function
-    return mark[1] if is_ours else standing
+    mark: Foreign = getattr(function, _MARK, None)
+    # By the name of its class: it may be the mark of another copy of the package.
+    wrapper, original = mark if type(mark).__name__ == _Mark.__name__ else (None, None)
+    return original if wrapper is function else standing

@@ -1,9 +1,9 @@
 """Replaces ``OperatorIssue.operator_str``: a short text for the ops of allowed namespaces.
 
 Inductor's own text of an op prints the arguments with everything behind them.
-``GraphLowering.call_function`` asks for it to log a fallback, the errors of a lowering for their message, and
-whoever else likes to.  Both strategies use this hook.  The text of any other op is Inductor's own, cut where
-it passes the limit.
+``GraphLowering.call_function`` asks for it to log a fallback, and the errors of a lowering ask for their
+message.  Both strategies use this hook.  The text of any other op is Inductor's own, cut where it passes the
+limit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from ..compat import operator_text_problems, release_of, wrapped_functions
 from ..describe.graph import MAX_ERROR_NODES, extent_text, graph_text
@@ -22,18 +22,25 @@ from ..describe.op import operator_text, site_text
 from ..describe.stock_size import tree_characters
 from ..inductor.modules import Inductor, attribute, lowering_in_progress, name_of
 from ..inductor.site import Site, site_of
-from ..namespaces import Namespaces
-from ..records import Records
 from ..replacement import Replacement
-from ..settings import Detail
 from .mark import marked, peeled
-from .writing import Writer
+
+if TYPE_CHECKING:
+    from ..inductor.objects import Argument, Foreign, Op, Target
+    from ..namespaces import Namespaces
+    from ..records import Records
+    from ..settings import Detail
+    from .writing import Writer
 
 log = logging.getLogger("lowering_hooks")
 
 
 class OperatorText:
-    """What stands in the place of ``operator_str`` of one loaded Inductor."""
+    """Stands in the place of ``operator_str`` of one loaded Inductor.
+
+    Attributes:
+        overload: The class of ops, ``torch._ops.OpOverload``.
+    """
 
     def __init__(
         self,
@@ -46,16 +53,18 @@ class OperatorText:
         self._inductor = inductor
         self._namespaces = namespaces
         self._records = records
-        self._detail = detail
+        self._detail: Detail = detail
         self._writer = writer
-        self.overload: Any = inductor.torch._ops.OpOverload
-        if not isinstance(self.overload, type):
+        # PyTorch 2.0-2.15: a class; if not: this strategy cannot be used.
+        overload: Foreign = inductor.torch._ops.OpOverload
+        if not isinstance(overload, type):
             raise TypeError("torch._ops.OpOverload is no class")
+        self.overload: type[Op] = overload
         self._call_function_codes = _codes_of_call_function(inductor)
         self._log_codes = self._call_function_codes + _code_of_lazy_string()
         self._is_eager = _builds_the_log_text_eagerly(inductor)
-        # False once removed.  A wrapper that somebody else wrapped meanwhile stays in their chain, and only
-        # passes calls on from then on.
+        # False once removed.  The replacement stays in the chain of whoever wrapped it meanwhile, and from
+        # then on only passes calls on.
         self._live = False
 
         issue_class = inductor.exc.OperatorIssue
@@ -66,58 +75,69 @@ class OperatorText:
 
     @staticmethod
     def problems(inductor: Inductor) -> tuple[str, ...]:
+        """Return what keeps ``operator_str`` from being replaced, one sentence each."""
         return operator_text_problems(inductor.exc, peeled)
 
     def install(self) -> None:
+        """Put the replacement into Inductor."""
         self._live = True
         self._replacement.put()
 
     def remove(self) -> None:
+        """Put back what was there; what was put over the replacement stays."""
         self._live = False
         self._replacement.put_back()
 
     def displaced_by(self) -> str | None:
+        """Return the dotted name of what stands in its place; None where the replacement stands."""
         if self._replacement.stands():
             return None
         standing = self._replacement.standing()
         return name_of(attribute(standing, "__func__") or standing)
 
-    def allows(self, target: Any) -> bool:
+    def allows(self, target: Target) -> bool:
         """Whether ``target`` is an op of an allowed namespace.  Never raises."""
         try:
             return isinstance(target, self.overload) and self._namespaces.allows(target.namespace)
         except Exception:
             return False
 
-    def _wrap(self, static: Any) -> Callable[..., str]:
+    def _wrap(self, static: Foreign) -> Callable[..., str]:
         hook = self
         original: Callable[..., str] = static.__func__
 
         @functools.wraps(original)
         def operator_str(
-            target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *more: Any, **named: Any
+            target: Target,
+            args: Sequence[Argument],
+            kwargs: Mapping[str, Argument],
+            *more: Foreign,
+            **named: Foreign,
         ) -> str:
-            def inductors_own() -> str:
+            def stock_text() -> str:
                 return original(target, args, kwargs, *more, **named)
 
             if not hook._live:
-                return inductors_own()
-            asker, site, is_allowed = sys._getframe(1).f_code, _site_of(target), hook.allows(target)
+                return stock_text()
+            # CPython 3.10-3.13: the frame of the caller.
+            asker = sys._getframe(1).f_code  # pyright: ignore[reportPrivateUsage]
+            site, is_allowed = _site_of(target), hook.allows(target)
             is_seen, is_cut = not hook._is_unseen(asker), False
             start = time.perf_counter()
             if not is_allowed or (hook._detail == "full" and is_seen):
-                values = [args, kwargs]
-                short = functools.partial(_short, target, args, kwargs, site, is_allowed)
-                text, is_cut = hook._writer.operator(target, site, values, inductors_own, short, is_seen)
+                short = functools.partial(_short, target, args, kwargs, site, is_allowed=is_allowed)
+                text, is_cut = hook._writer.operator(
+                    target, site, [args, kwargs], stock_text, short, is_seen=is_seen
+                )
                 characters = len(text)
             elif is_seen:
-                text = hook._bounded(target, args, kwargs, site, _is_one_of(asker, hook._log_codes))
+                text = hook._described(target, args, kwargs, site, asker)
                 characters = tree_characters([args, kwargs])
             else:
                 text, characters = operator_text(target, (), {}), 0
             if is_allowed and not is_cut:
                 seconds = time.perf_counter() - start
-                hook._records.described(str(target), site, seconds, is_seen, characters)
+                hook._records.described(str(target), site, seconds, characters, shown=is_seen)
             return text
 
         return marked(operator_str, static)
@@ -132,25 +152,42 @@ class OperatorText:
     def _is_logged(self) -> bool:
         """Whether anyone wants the log line, as far as can be told.  Never raises."""
         try:
-            return bool(self._inductor.graph.log.isEnabledFor(logging.INFO))  # seen in 2.0.0 to 2.15.0
+            # PyTorch 2.0-2.15: graph.log; if missing: the text is built, as if somebody wanted it.
+            return bool(self._inductor.graph.log.isEnabledFor(logging.INFO))
         except Exception:
             return True
 
-    def _bounded(
-        self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], site: Site, for_the_log: bool
+    def _described(
+        self,
+        target: Target,
+        args: Sequence[Argument],
+        kwargs: Mapping[str, Argument],
+        site: Site,
+        asker: CodeType,
     ) -> str:
         if self._detail != "graph":
-            return _short(target, args, kwargs, site, True)
-        behind = graph_text(args, kwargs) if for_the_log else graph_text(args, kwargs, MAX_ERROR_NODES)
+            return _short(target, args, kwargs, site, is_allowed=True)
+        if _is_one_of(asker, self._log_codes):
+            behind = graph_text(args, kwargs)
+        else:
+            behind = graph_text(args, kwargs, MAX_ERROR_NODES)
         return "\n".join(filter(None, (operator_text(target, args, kwargs), site_text(site), behind)))
 
 
-def _short(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], site: Site, is_allowed: bool) -> str:
-    behind = extent_text(args, kwargs, advise=is_allowed)  # LOWERING_HOOKS_DETAIL is for allowed ops
+def _short(
+    target: Target,
+    args: Sequence[Argument],
+    kwargs: Mapping[str, Argument],
+    site: Site,
+    *,
+    is_allowed: bool,
+) -> str:
+    # The advice to set LOWERING_HOOKS_DETAIL is for allowed ops only: it changes no other op's text.
+    behind = extent_text(args, kwargs, advise=is_allowed)
     return "\n".join(filter(None, (operator_text(target, args, kwargs), site_text(site), behind)))
 
 
-def _site_of(target: Any) -> Site:
+def _site_of(target: Target) -> Site:
     """Return where ``target`` is being lowered; NOWHERE where something else is, or nothing.
 
     A logging handler may keep its records, and ask a ``LazyString`` for its text at any time.
@@ -164,25 +201,23 @@ def _is_one_of(code: CodeType, codes: Sequence[CodeType]) -> bool:
 
 def _codes_of_call_function(inductor: Inductor) -> tuple[CodeType, ...]:
     """Return the code of Inductor's own ``call_function``, whatever wraps it; none where it is not seen."""
-    standing = vars(inductor.lowering_class).get("call_function")
+    defined = cast("dict[str, Foreign]", vars(inductor.lowering_class))
     return tuple(
         function.__code__
-        for function in wrapped_functions(standing)
+        for function in wrapped_functions(defined.get("call_function"))
         if getattr(function, "__globals__", None) is vars(inductor.graph)
     )
 
 
 def _code_of_lazy_string() -> tuple[CodeType, ...]:
-    """Return the code that asks for the text of a log record: ``torch._logging.LazyString.__str__``.
-
-    PyTorch 2.13 and later log a ``LazyString``, whose text each handler asks for.
-    """
+    """Return the code that asks for the text of a log record."""
+    # PyTorch 2.13-2.15: LazyString.__str__; if missing: with DETAIL=graph the log shows as much as an error.
     lazy_string = attribute(sys.modules.get("torch._logging"), "LazyString")
     code = getattr(getattr(lazy_string, "__str__", None), "__code__", None)
     return (code,) if isinstance(code, CodeType) else ()
 
 
 def _builds_the_log_text_eagerly(inductor: Inductor) -> bool:
-    """Whether the table says so of this PyTorch; of one that nobody verified it is not known."""
+    """Whether the table says so of this PyTorch; False where it has no row for it."""
     release = release_of(str(attribute(inductor.torch, "__version__")))
     return release is not None and release.log_text == "eager"

@@ -1,32 +1,38 @@
-"""The ``set_proxy`` strategy: allowed ops are let in by Inductor's allow list, strides kept.
+"""The ``set_proxy`` strategy: Inductor's allow list admits the ops of allowed namespaces, strides kept.
 
-For releases that nobody verified.  ``FALLBACK_ALLOW_LIST`` is a set of op names that ``call_function`` asks
-before it builds the text, so a set that also says yes for allowed namespaces ends the hang.  But that branch
-gives an op no layout constraint, and its kernel may then be handed other strides than stock would hand it.
-So the constraint that the other branch would have decided on is recorded first.
+This strategy is for releases that nobody verified.  It replaces one object of Inductor, in the two modules
+that hold it: ``FALLBACK_ALLOW_LIST``, a set of op names that ``call_function`` asks before it builds the
+text.  A set that also says yes for allowed namespaces ends the hang.  But that branch gives an op no layout
+constraint, and its kernel may then be handed other strides than stock would hand it.  So the proxy first
+records the constraint that the other branch would have decided on (``layout_constraints``).
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ..compat import set_proxy_problems
-from ..inductor.modules import Inductor, loaded, lowering_in_progress, name_of
+from ..inductor.modules import loaded, lowering_in_progress, name_of
 from ..inductor.site import NOWHERE, site_of
-from ..namespaces import Namespaces
-from ..records import Records
 from ..replacement import Replacement
 from .allow_list import AllowListProxy
 from .layout_constraints import caveat
-from .operator_text import OperatorText
+
+if TYPE_CHECKING:
+    from ..compat import Strategy
+    from ..inductor.modules import Inductor
+    from ..inductor.objects import Op
+    from ..namespaces import Namespaces
+    from ..records import Records
+    from .operator_text import OperatorText
 
 _NAME: Final = "FALLBACK_ALLOW_LIST"
 
 
 class SetProxyHook:
-    """Puts the proxy into both modules that hold the allow list."""
+    """Puts the proxy into both modules that hold the allow list, and the short text of ops beside it."""
 
-    strategy: Final = "set_proxy"
+    strategy: Strategy = "set_proxy"
 
     def __init__(
         self, inductor: Inductor, allowed: Namespaces, records: Records, text: OperatorText | None
@@ -36,17 +42,19 @@ class SetProxyHook:
         self._text = text  # None where its contract is broken
         self._live = False
         found = inductor.lowering.FALLBACK_ALLOW_LIST
-        proxy = AllowListProxy(found, _WhileLive(self), self._fell_back)
+        proxy = AllowListProxy(found, _WhileLive(self), self._on_fallback)
         self._replacements = tuple(
-            Replacement(module, _NAME, proxy, proxy._inner) for module in (inductor.lowering, inductor.graph)
+            Replacement(module, _NAME, proxy, proxy.inner) for module in (inductor.lowering, inductor.graph)
         )
         self.caveat = caveat(inductor.lowering)
 
     @staticmethod
     def problems(inductor: Inductor) -> tuple[str, ...]:
+        """Return what keeps this strategy from being used, one sentence each."""
         return set_proxy_problems(inductor.graph, inductor.lowering)
 
     def install(self) -> None:
+        """Put the proxy and the short text into Inductor."""
         self._live = True
         for replacement in self._replacements:
             replacement.put()
@@ -54,6 +62,7 @@ class SetProxyHook:
             self._text.install()
 
     def remove(self) -> None:
+        """Put back what was there; a proxy that was put around this one stays, and finds this one empty."""
         self._live = False
         for replacement in self._replacements:
             replacement.put_back()
@@ -65,21 +74,24 @@ class SetProxyHook:
             self._text.remove()
 
     def displaced_by(self) -> str | None:
+        """Return the dotted name of what replaced the proxy or the text; None where both stand."""
         for replacement in self._replacements:
             if not replacement.stands():
                 return name_of(replacement.standing())
         return None if self._text is None else self._text.displaced_by()
 
     def conflicts(self) -> tuple[str, ...]:
+        """Return nothing: what wraps the proxy cannot be seen, and what replaced it is ``displaced_by``."""
         return ()
 
-    def _fell_back(self, name: str, op: Any, allowed: bool) -> None:
+    def allows(self, namespace: str) -> bool:
+        """Whether the proxy admits ops of ``namespace``, here and now."""
+        return self._live and namespace in self._allowed.current()
+
+    def _on_fallback(self, name: str, op: Op, *, is_admitted: bool) -> None:
         if self._live:
             site = NOWHERE if op is None else site_of(lowering_in_progress(), op)
-            self._records.fell_back(name if op is None else str(op), site, allowed)
-
-    def allows(self, namespace: str) -> bool:
-        return self._live and namespace in self._allowed.current()
+            self._records.fell_back(name if op is None else str(op), site, allowed=is_admitted)
 
 
 class _WhileLive:

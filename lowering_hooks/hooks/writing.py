@@ -1,7 +1,7 @@
 """Writes a text that holds IR under a limit: whole where it fits, else bounded.
 
 A text is first written as Inductor writes it, and counted (``limit``).  Once it has passed the limit it is
-given up, and written again: the node in full, and what stands behind it by name.
+given up and written again, bounded: the node in full, and what stands behind it by name.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from ..describe.node import node_text, op_of
 from ..describe.op import target_name
@@ -21,18 +21,22 @@ from ..inductor.modules import lowering_in_progress
 from ..inductor.nodes import BOXES, unboxed
 from ..inductor.site import NOWHERE, Site, node_in_progress, site_of
 from ..records import Records, in_words
-from ..settings import BoundedIRMode
 from .limit import MAX_CHARACTERS, MAX_NODES, TOO_LONG, TOO_MANY, Text
+
+if TYPE_CHECKING:
+    from ..inductor.objects import Argument, Foreign, IRNode, Target
+    from ..settings import BoundedIRMode
 
 log = logging.getLogger("lowering_hooks")
 
 
-# A node without a name is written in full inside of this many others: a view of a view of a computation.
+# A bounded text writes at most this many nodes without a name inside one another in full: a view of a view of
+# a computation.
 _MAX_UNNAMED: Final = 8
 
 
 class _Thread(threading.local):
-    """What this thread writes."""
+    """The text that this thread writes."""
 
     def __init__(self) -> None:
         self.text = Text()
@@ -42,49 +46,50 @@ _thread: Final = _Thread()
 
 
 class _Subject(NamedTuple):
-    """What a text is of.
+    """The node, or the op with its arguments, that a text is of.
 
     Attributes:
         node: The node; None where it is an op with its arguments.
-        values: What the text holds.
+        values: The node, or the arguments.
         short: Writes a short text, for values whose names alone pass a limit.
         asked_for: Returns the op whose lowering asks for the text, and where it is lowered.
         is_seen: Whether anybody reads the text.
     """
 
-    node: Any
-    values: Iterable[Any]
+    node: IRNode
+    values: Iterable[Argument]
     short: Callable[[], str]
     asked_for: Callable[[], tuple[str, Site]]
     is_seen: bool = True
 
 
 class Writer:
-    """Writes the texts of IR nodes, and of what holds them.
+    """Writes the texts of IR nodes, and of ops with their arguments.
 
     Args:
-        records: Where it says which texts were cut.
+        records: Is told which texts were cut.
 
     Attributes:
         mode: Whether texts are bounded: ``"auto"`` where they pass the limit, True always, False never.  It
             may be set at any time.
-        before_next: What is to be called, once, before the next text is written.
+        before_next: Functions that are called, once, before the next text is written.
     """
 
     def __init__(self, records: Records) -> None:
         self.mode: BoundedIRMode = False
         self.before_next: list[Callable[[], object]] = []
         self._records = records
-        self._told: set[str] = set()  # targets that an INFO line has named
+        self._logged: set[str] = set()  # targets that an INFO line has named
 
-    def wrap(self, original: Callable[..., str]) -> Callable[..., str]:
+    # One function, since each call that it made would cost as much as half a small text.
+    def wrap(self, original: Callable[..., str]) -> Callable[..., str]:  # noqa: C901
         """Return a function for ``original``, the ``__str__`` or ``__repr__`` of an IR class."""
         thread, outermost = _thread, self._node
 
-        # Called for every node of a text, so what is done here stands here.  It also adds one frame to each
-        # node's, of which Python allows some thousand.
+        # Hot path: runs once per node of every text, so it calls as little as it can.  It also adds one frame
+        # to each node's, of which Python allows some thousand.
         @functools.wraps(original)
-        def text(node: Any, *args: Any, **kwargs: Any) -> str:  # PyTorch 2.0: Loops.__str__ takes names
+        def text(node: IRNode, *args: Foreign, **kwargs: Foreign) -> str:  # Loops.__str__ has names, 2.0-2.5
             current = thread.text
             if current.is_written:
                 current.nodes += 1
@@ -92,9 +97,10 @@ class Writer:
                     current.stop(current.characters, TOO_MANY)
             if not current.is_written:
                 if args or kwargs:
-                    return outermost(current, _with_more(original, args, kwargs), node)
+                    return outermost(current, _with_arguments(original, args, kwargs), node)
                 return outermost(current, original, node)
             before = current.characters
+            written: Foreign
             try:
                 if current.unnamed is not None:
                     written = current.by_name(original, node, args, kwargs)
@@ -103,10 +109,10 @@ class Writer:
                 else:  # nearly always, and in half the time
                     written = original(node)
             except Exception:
-                current.characters = before  # whoever catches it writes something else
+                current.characters = before  # the code that catches it writes something else
                 raise
             if isinstance(written, str):
-                # It holds the texts of the node's own operands, which are not counted again.
+                # The node's text holds those of its own operands, which are not counted again.
                 current.characters = before + len(written)
                 if current.characters > MAX_CHARACTERS:
                     current.stop(current.characters, TOO_LONG)
@@ -116,25 +122,26 @@ class Writer:
 
     def operator(
         self,
-        target: Any,
+        target: Target,
         site: Site,
-        values: Iterable[Any],
+        values: Iterable[Argument],
         write: Callable[[], str],
         short: Callable[[], str],
+        *,
         is_seen: bool,
     ) -> tuple[str, bool]:
         """Return the text of an op with its arguments, which together are one text, and whether it was cut.
 
         Args:
             target: The op.
-            site: Where it is lowered.
-            values: Its arguments.
+            site: Where the op is lowered.
+            values: The arguments of the op.
             write: Writes Inductor's own text.
-            short: Writes a short one, for arguments whose names alone pass a limit.
+            short: Writes a short text, for arguments whose names alone pass a limit.
             is_seen: Whether anybody reads the text.
         """
         current, mode = _thread.text, self.mode
-        if current.is_written or mode is False:  # the first: a part of the text of somebody's node
+        if mode is False or current.is_written:  # where it is written: a part of the text of a node
             return write(), False
         subject = _Subject(None, values, short, lambda: (target_name(target), site), is_seen)
         if mode is True:
@@ -142,18 +149,18 @@ class Writer:
         start = time.perf_counter()
         written, problem = current.write(write)
         if not problem:
-            return written, False  # whatever it is: str() says so where it is no text
+            return written, False  # str() raises where it is no string, as in stock
         return self._cut(current, problem, write, subject, start), True
 
-    def _node(self, current: Text, original: Callable[[Any], str], node: Any) -> str:
+    def _node(self, current: Text, original: Callable[[IRNode], str], node: IRNode) -> str:
         """Return the text of a node that is no part of another text."""
         if self.before_next:
             self._prepare()
-        mode, start = self.mode, time.perf_counter()
+        mode, start, problem = self.mode, time.perf_counter(), ""
         if mode == "auto":
             written, problem = current.write(original, node)
             if not problem:
-                return written  # type: ignore[no-any-return]  # str() says so where it is no text
+                return cast("str", written)  # str() raises where it is no string, as in stock
         elif mode is False:
             return original(node)
         write = functools.partial(original, node)
@@ -185,19 +192,18 @@ class Writer:
         try:
             seconds = time.perf_counter() - start
             characters = max(characters, tree_characters(subject.values))
-            self._note_cut(*subject.asked_for(), seconds, subject.is_seen, characters, problem)
+            target, site = subject.asked_for()
+            self._records.cut(target, site, seconds, characters, shown=subject.is_seen)
+            self._log_cut(target, characters, problem)
         except Exception:
             # A count and a log line are not worth a failed compile.
-            log.debug("could not count a text that was cut", exc_info=True)
+            log.debug("lowering-hooks could not count a text that it cut", exc_info=True)
         return f"{written}{note}"
 
-    def _note_cut(
-        self, target: str, site: Site, seconds: float, is_seen: bool, characters: int, problem: str
-    ) -> None:
-        self._records.cut(target, site, seconds, is_seen, characters)
-        if target in self._told:
+    def _log_cut(self, target: str, characters: int, problem: str) -> None:
+        if target in self._logged:
             return
-        self._told.add(target)
+        self._logged.add(target)
         if characters > MAX_CHARACTERS:
             problem = f"it has at least {in_words(characters)}"
         log.info(
@@ -207,7 +213,9 @@ class Writer:
         )
 
 
-def _with_more(original: Callable[..., str], args: Any, kwargs: Any) -> Callable[[Any], str]:
+def _with_arguments(
+    original: Callable[..., str], args: Sequence[Foreign], kwargs: Mapping[str, Foreign]
+) -> Callable[[IRNode], str]:
     return lambda node: original(node, *args, **kwargs)
 
 
@@ -218,12 +226,12 @@ def _by_name(current: Text, write: Callable[[], str], subject: _Subject) -> str:
     for unnamed in (_MAX_UNNAMED, 0):
         written, problem = current.write(write, unnamed=unnamed, behind=node)
         if not problem:
-            return written  # type: ignore[no-any-return]
+            return cast("str", written)
     return subject.short()
 
 
-def _asked_for(node: Any) -> tuple[str, Site]:
-    """Return the op whose lowering asks for a node's text, and its place; else the op that made the node."""
+def _asked_for(node: IRNode) -> tuple[str, Site]:
+    """Return the op whose lowering asks for a node's text, and its site; else the op that made the node."""
     lowering = lowering_in_progress()
     lowered = node_in_progress(lowering)
     if str(getattr(lowered, "op", "")).startswith("call_"):
