@@ -152,7 +152,7 @@ def remove() -> Status:
 
 
 def bounded_ir(enabled: Literal["auto"] | bool = True) -> Status:  # noqa: FBT001, FBT002
-    """Set which texts of IR nodes are bounded: ``str()`` and ``repr()``, whoever asks for them.
+    """Set which texts of IR nodes are bounded: ``str()`` and ``repr()``, wherever they are called.
 
     Inductor writes a node with all that stands behind it, in errors, in assertions, and at DEBUG.  A bounded
     text shows the node in full and those behind it by name.  Nothing but that text changes.  With ``"auto"``,
@@ -190,7 +190,7 @@ def reset_report() -> None:
 try:
     _manager.request()
 except Exception:
-    # An import must not fail because of us.
+    # The import of PyTorch must not fail because this package cannot be applied.
     logging.getLogger("lowering_hooks").warning(
         "lowering-hooks could not be applied; PyTorch runs as if it were not installed", exc_info=True
     )

@@ -1,8 +1,8 @@
 """Decides what is put into Inductor, and when.
 
-What is asked for and what stands are two values (``standing``), and :meth:`Manager._settle` moves the second
-towards the first.  Whoever asks (``apply()``, ``remove()``, ``bounded_ir()``) only leaves a new request and
-settles; so does the end of Inductor's import.
+What is asked for and what stands are two values (``asked``, ``standing``), and :meth:`Manager._settle` moves
+the second towards the first.  ``apply()``, ``remove()`` and ``bounded_ir()`` only leave a new request and
+settle.  The end of Inductor's import settles, too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lowering_hooks")
 
-# A call settles at most this many times anew because somebody asked for something else meanwhile.
+# `Manager._settle` goes round at most this often, each time because another request came in meanwhile.
 _MAX_ROUNDS: Final = 100
 
 
@@ -174,7 +174,7 @@ class Manager:
             inductor = self._complete_inductor()
             if not self._strategy.differs(inductor) and not self._texts.differs(inductor):
                 return
-            means = None  # whatever is asked for from here on waits for the next round
+            means = None  # what is asked for from here on waits for the next round
             if inductor is not None and (
                 self._strategy.asked.needs_inductor or self._texts.asked.needs_inductor
             ):
@@ -215,7 +215,7 @@ class Manager:
         return Means(inductor, version, choose(str(version)), hooks, self._writer)
 
     def _give_up(self, inductor: Inductor, problem: str) -> None:
-        """Settle for nothing, where our own modules cannot be imported."""
+        """Settle for nothing, where the package ``hooks`` cannot be imported."""
         with self._lock:
             self._strategy.give_up(inductor, problem)
             self._texts.give_up(inductor)

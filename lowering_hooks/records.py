@@ -32,8 +32,7 @@ class OpReport(NamedTuple):
             an op with an effect token.
         texts: How many texts were written of the op, for the log, for an error or elsewhere.
         seconds: The seconds that all these texts took.
-        shown: Whether anybody saw one of them: in an error, in a log line that INFO let through, or
-            elsewhere.
+        shown: Whether one of them was shown: in an error, in a log line that INFO let through, or elsewhere.
         stock_characters: How many characters stock's texts in the place of those that were shown or cut would
             have had, at least: what was written of them, or what is certain to be written of the nearest 256
             IR nodes.

@@ -54,7 +54,7 @@ class StandingStrategy:
     """The strategy that was asked for, and the hook that stands.
 
     Attributes:
-        asked: What was asked for last.  Anybody may set it at any time; ``settle`` follows.
+        asked: What was asked for last.  Any thread may set it at any time; ``settle`` follows.
         standing: The hook that stands, or why none does.
     """
 
@@ -102,7 +102,7 @@ class StandingStrategy:
         return messages
 
     def give_up(self, inductor: Inductor, problem: str) -> None:
-        """Settle for nothing, where our own modules cannot be imported."""
+        """Settle for nothing, where the package ``hooks`` cannot be imported."""
         self._settled = self.asked, inductor
         if isinstance(self.standing, Idle):
             self.standing = Idle("inactive", problem) if self.asked.strategy else self.asked.otherwise
@@ -199,7 +199,7 @@ class StandingTexts:
     """Which texts of IR nodes are to be bounded, and the hooks that bound them.
 
     Attributes:
-        asked: What was asked for last.  Anybody may set it at any time; ``settle`` follows.
+        asked: What was asked for last.  Any thread may set it at any time; ``settle`` follows.
         problem: What keeps the texts from being bounded; empty where nothing does.
     """
 
@@ -250,7 +250,7 @@ class StandingTexts:
         return messages
 
     def give_up(self, inductor: Inductor) -> None:
-        """Settle for nothing, where our own modules cannot be imported."""
+        """Settle for nothing, where the package ``hooks`` cannot be imported."""
         self._settled = self.asked, inductor
 
     def _bound(self, means: Means) -> None:

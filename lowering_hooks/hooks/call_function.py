@@ -55,8 +55,8 @@ class CallFunctionHook:
         if not isinstance(lowerings, dict):
             raise TypeError("torch._inductor.lowering.lowerings is no dict")
         self._lowerings = cast("dict[Target, object]", lowerings)
-        # False once removed.  The wrapper stays in the chain of whoever wrapped it meanwhile, and from then
-        # on only passes calls on.
+        # False once removed.  A wrapper that another library wrapped meanwhile stays in that chain, and from
+        # then on only passes calls on.
         self._live = False
         lowering_class = inductor.lowering_class
         original = peeled(vars(lowering_class)["call_function"])

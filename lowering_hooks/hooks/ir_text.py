@@ -1,4 +1,4 @@
-"""Bounds the text of IR nodes, whoever asks for it.
+"""Bounds the text of IR nodes, wherever it is asked for.
 
 ``operator_str`` is not the only place that prints IR.  Errors and assertions hold nodes, the scheduler logs
 at DEBUG each node that it has placed, and backends of other libraries print what they like

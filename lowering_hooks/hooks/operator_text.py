@@ -63,8 +63,8 @@ class OperatorText:
         self._call_function_codes = _codes_of_call_function(inductor)
         self._log_codes = self._call_function_codes + _code_of_lazy_string()
         self._is_eager = _builds_the_log_text_eagerly(inductor)
-        # False once removed.  The replacement stays in the chain of whoever wrapped it meanwhile, and from
-        # then on only passes calls on.
+        # False once removed.  A replacement that another library wrapped meanwhile stays in that chain, and
+        # from then on only passes calls on.
         self._live = False
 
         issue_class = inductor.exc.OperatorIssue
@@ -122,27 +122,27 @@ class OperatorText:
             # CPython 3.10-3.13: the frame of the caller.
             asker = sys._getframe(1).f_code  # pyright: ignore[reportPrivateUsage]
             site, is_allowed = _site_of(target), hook.allows(target)
-            is_seen, is_cut = not hook._is_unseen(asker), False
+            is_shown, is_cut = not hook._is_thrown_away(asker), False
             start = time.perf_counter()
-            if not is_allowed or (hook._detail == "full" and is_seen):
+            if not is_allowed or (hook._detail == "full" and is_shown):
                 short = functools.partial(_short, target, args, kwargs, site, is_allowed=is_allowed)
                 text, is_cut = hook._writer.operator(
-                    target, site, [args, kwargs], stock_text, short, is_seen=is_seen
+                    target, site, [args, kwargs], stock_text, short, is_shown=is_shown
                 )
                 characters = len(text)
-            elif is_seen:
+            elif is_shown:
                 text = hook._described(target, args, kwargs, site, asker)
                 characters = tree_characters([args, kwargs])
             else:
                 text, characters = operator_text(target, (), {}), 0
             if is_allowed and not is_cut:
                 seconds = time.perf_counter() - start
-                hook._records.described(str(target), site, seconds, characters, shown=is_seen)
+                hook._records.described(str(target), site, seconds, characters, shown=is_shown)
             return text
 
         return marked(operator_str, static)
 
-    def _is_unseen(self, asker: CodeType) -> bool:
+    def _is_thrown_away(self, asker: CodeType) -> bool:
         """Whether ``asker`` throws the text away.
 
         Up to PyTorch 2.12 ``call_function`` builds the text of its log line even where INFO is off.
@@ -152,7 +152,7 @@ class OperatorText:
     def _is_logged(self) -> bool:
         """Whether anyone wants the log line, as far as can be told.  Never raises."""
         try:
-            # PyTorch 2.0-2.15: graph.log; if missing: the text is built, as if somebody wanted it.
+            # PyTorch 2.0-2.15: graph.log; if missing: the text is built, as if it were logged.
             return bool(self._inductor.graph.log.isEnabledFor(logging.INFO))
         except Exception:
             return True

@@ -53,14 +53,14 @@ class _Subject(NamedTuple):
         values: The node, or the arguments.
         short: Writes a short text, for values whose names alone pass a limit.
         asked_for: Returns the op whose lowering asks for the text, and where it is lowered.
-        is_seen: Whether anybody reads the text.
+        is_shown: Whether the text is shown, rather than built and thrown away.
     """
 
     node: IRNode
     values: Iterable[Argument]
     short: Callable[[], str]
     asked_for: Callable[[], tuple[str, Site]]
-    is_seen: bool = True
+    is_shown: bool = True
 
 
 class Writer:
@@ -128,7 +128,7 @@ class Writer:
         write: Callable[[], str],
         short: Callable[[], str],
         *,
-        is_seen: bool,
+        is_shown: bool,
     ) -> tuple[str, bool]:
         """Return the text of an op with its arguments, which together are one text, and whether it was cut.
 
@@ -138,12 +138,12 @@ class Writer:
             values: The arguments of the op.
             write: Writes Inductor's own text.
             short: Writes a short text, for arguments whose names alone pass a limit.
-            is_seen: Whether anybody reads the text.
+            is_shown: Whether the text is shown, rather than built and thrown away.
         """
         current, mode = _thread.text, self.mode
         if mode is False or current.is_written:  # where it is written: a part of the text of a node
             return write(), False
-        subject = _Subject(None, values, short, lambda: (target_name(target), site), is_seen)
+        subject = _Subject(None, values, short, lambda: (target_name(target), site), is_shown)
         if mode is True:
             return _by_name(current, write, subject), False
         start = time.perf_counter()
@@ -193,7 +193,7 @@ class Writer:
             seconds = time.perf_counter() - start
             characters = max(characters, tree_characters(subject.values))
             target, site = subject.asked_for()
-            self._records.cut(target, site, seconds, characters, shown=subject.is_seen)
+            self._records.cut(target, site, seconds, characters, shown=subject.is_shown)
             self._log_cut(target, characters, problem)
         except Exception:
             # A count and a log line are not worth a failed compile.
