@@ -1,4 +1,4 @@
-"""What a wrapper costs where there is nothing for it to do.  Run by overhead.py, not with the tests.
+"""What a wrapper costs where it has nothing to do.  ``overhead.py`` runs this; it is not one of the tests.
 
 Inductor's own functions are stand-ins that return at once: lowering a node takes a thousand times longer than
 the wrapper, and varies by more.
@@ -21,7 +21,7 @@ from lowering_hooks.inductor.modules import Inductor
 from lowering_hooks.namespaces import DEFAULT, Namespaces
 from lowering_hooks.records import Records
 
-# Calls timed together, and how often; the fastest round is the one least disturbed.
+# Calls in a round, and rounds; the fastest round is the one least disturbed.
 ITERATIONS, ROUNDS = 2000, 300
 
 ALLOWED, OTHER = sorted(DEFAULT)[0], "lowering_hooks_bench"
