@@ -202,7 +202,7 @@ def checkout_with(session: nox.Session, row: Release) -> Path:
     copy = Path(session.create_tmp()).resolve() / "checkout"
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir()
-    for name in ("lowering_hooks", "compat", "tests"):
+    for name in ("lowering_hooks", "compat", "tests", "tools"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("_lowering_hooks_autoload.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
@@ -219,7 +219,7 @@ def checkout_with(session: nox.Session, row: Release) -> Path:
 @nox.session(venv_backend="none")
 def compatibility(session: nox.Session) -> None:
     """Write docs/compatibility.md from what the last runs of the tests measured."""
-    session.run(sys.executable, "docs/make_compatibility.py", str(MEASURED), external=True)
+    session.run(sys.executable, "tools/make_compatibility.py", str(MEASURED), external=True)
 
 
 @nox.session
@@ -233,7 +233,7 @@ def demo(session: nox.Session) -> None:
 def texts(session: nox.Session) -> None:
     """Write docs/texts.md: one fallback as stock PyTorch and as lowering-hooks writes it."""
     install_newest_eager(session)
-    session.run("python", "docs/make_texts.py", env=WITH_BYTECODE)
+    session.run("python", "tools/make_texts.py", env=WITH_BYTECODE)
 
 
 # The oldest series, one from the middle and the newest, whose source docs/printed-ir.md was made after.
@@ -254,11 +254,11 @@ def printed_ir(session: nox.Session, torch: str) -> None:
     try:
         output = f"docs/printed-ir/{torch}.json"
         session.run(
-            "python", "docs/make_printed_ir.py", "measure", output, *session.posargs, env=WITH_BYTECODE
+            "python", "tools/make_printed_ir.py", "measure", output, *session.posargs, env=WITH_BYTECODE
         )
     finally:
         delete_environment(session)
-    session.run(sys.executable, "docs/make_printed_ir.py", "draw", external=True)
+    session.run(sys.executable, "tools/make_printed_ir.py", "draw", external=True)
 
 
 # In the order of docs/performance.md.
@@ -347,8 +347,8 @@ def lint(session: nox.Session) -> None:
     install_checkout(session, "--no-deps", ".")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    session.run("python", "docs/make_compatibility.py", "--check")
-    session.run("python", "docs/make_printed_ir.py", "--check")
+    session.run("python", "tools/make_compatibility.py", "--check")
+    session.run("python", "tools/make_printed_ir.py", "--check")
     session.run("python", "downstream/vllm/verify.py", "--check")
     session.run("python", "benchmarks/draw.py", "--check", "benchmarks/results", "docs")
     config = Path("pyproject.toml").resolve()
@@ -365,7 +365,7 @@ def wheel(session: nox.Session) -> None:
     shutil.rmtree(dist)
     session.run("python", "-m", "build", "--wheel", "--outdir", str(dist), silent=True)
     (built,) = dist.glob("*.whl")
-    session.run("python", "tests/check_wheel.py", str(built))
+    session.run("python", "tools/check_wheel.py", str(built))
     install_checkout(session, "--no-deps", str(built))
     # Outside the checkout, whose modules and settings none of these may find.
     with tempfile.TemporaryDirectory(prefix="lowering-hooks-") as folder, session.chdir(folder):
