@@ -15,7 +15,7 @@ import torch
 from torch._inductor import lowering
 from torch.library import Library
 
-from lowering_hooks.hooks.call_function import CallFunctionHook
+from lowering_hooks.hooks import Writer, make_hook
 from lowering_hooks.hooks.set_proxy import AllowListProxy
 from lowering_hooks.inductor.modules import Inductor
 from lowering_hooks.namespaces import DEFAULT, Namespaces
@@ -61,7 +61,8 @@ def hooked() -> Iterator[None]:
         types.SimpleNamespace(OperatorIssue=OperatorIssue),
         GraphLowering,
     )
-    hook = CallFunctionHook(inductor, Namespaces(DEFAULT), Records(), "args")
+    records = Records()
+    hook = make_hook("call_function", inductor, Namespaces(DEFAULT), records, "args", Writer(records))
     hook.install()
     yield
     hook.remove()
