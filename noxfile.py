@@ -75,7 +75,7 @@ def contract(session: nox.Session, release: str) -> None:
 @nox.session(venv_backend="none")
 def compatibility(session: nox.Session) -> None:
     """Write docs/compatibility.md from what the last runs of the tests measured."""
-    session.run(sys.executable, "docs/make_compatibility.py", str(MEASURED), external=True)
+    session.run(sys.executable, "tools/make_compatibility.py", str(MEASURED), external=True)
 
 
 @nox.session(name="new-release")
@@ -114,7 +114,7 @@ def lint(session: nox.Session) -> None:
     environments.install_without_torch(session, *group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    for script in ("docs/make_compatibility.py", "docs/make_printed_ir.py", "downstream/vllm/verify.py"):
+    for script in ("tools/make_compatibility.py", "tools/make_printed_ir.py", "downstream/vllm/verify.py"):
         session.run("python", script, "--check")
     session.run("python", "benchmarks/draw.py", "--check", "benchmarks/results", "docs")
     config = str(ROOT / "pyproject.toml")
@@ -145,7 +145,7 @@ def wheel(session: nox.Session) -> None:
     shutil.rmtree(dist)
     session.run("python", "-m", "build", "--wheel", "--outdir", str(dist), silent=True)
     (built,) = dist.glob("*.whl")
-    session.run("python", "tests/check_wheel.py", str(built))
+    session.run("python", "tools/check_wheel.py", str(built))
     environments.install_checkout(session, "--no-deps", str(built))
     # Outside the checkout, whose modules and settings none of these may find.
     with tempfile.TemporaryDirectory(prefix="lowering-hooks-") as folder, session.chdir(folder):
@@ -209,16 +209,16 @@ def printed_ir(session: nox.Session, row: Release) -> None:
     output = f"docs/printed-ir/{row.series}.json"
     with discarding(session):
         session.run(
-            "python", "docs/make_printed_ir.py", "measure", output, *session.posargs, env=WITH_BYTECODE
+            "python", "tools/make_printed_ir.py", "measure", output, *session.posargs, env=WITH_BYTECODE
         )
-    session.run(sys.executable, "docs/make_printed_ir.py", "draw", external=True)
+    session.run(sys.executable, "tools/make_printed_ir.py", "draw", external=True)
 
 
 @nox.session
 def texts(session: nox.Session) -> None:
     """Write docs/texts.md: one fallback as stock PyTorch and as lowering-hooks writes it."""
     environments.install_newest_eager(session)
-    session.run("python", "docs/make_texts.py", env=WITH_BYTECODE)
+    session.run("python", "tools/make_texts.py", env=WITH_BYTECODE)
 
 
 @nox.session

@@ -6,16 +6,19 @@ import gc
 import itertools
 import logging
 import os
-import runpy
+import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import CodeType
 from typing import Any
 
 import lowering_hooks
+from lowering_hooks.cli.compile_process import WORKER_FOLDER
+from lowering_hooks.cli.environment import settings
 
-DEMO_WORKER = Path(lowering_hooks.__file__).parent / "cli" / "worker" / "demo_worker.py"
+sys.path.insert(0, str(WORKER_FOLDER))
+
+NAMESPACE = "lowering_hooks_demo"
 
 
 class Compiles:
@@ -26,35 +29,32 @@ class Compiles:
     """
 
     def __init__(self, cache: str) -> None:
-        # A cached graph is not lowered.  Read when PyTorch is imported.
-        os.environ.update(
-            TORCHINDUCTOR_CACHE_DIR=cache,
-            TORCHINDUCTOR_FX_GRAPH_CACHE="0",
-            TORCHINDUCTOR_AUTOGRAD_CACHE="0",
-            TORCHINDUCTOR_COMPILE_THREADS="1",
-        )
+        # Before PyTorch is imported, which reads them then.
+        os.environ.update(settings(cache))
+        import demo_compiling
+        import demo_decoder
         import torch
         import torch._inductor.compile_fx
         from torch._inductor import exc
         from torch._inductor.graph import GraphLowering
 
         self._torch, self._exc, self._lowering_class = torch, exc, GraphLowering
-        self._demo = runpy.run_path(str(DEMO_WORKER))
-        self._demo["write_scalar_code"]()
-        self._demo["log_to"](logging.NullHandler(), logging.WARNING)
-        self._library = torch.library.Library(self._demo["NAMESPACE"], "DEF")
-        self._inputs = self._demo["tensors"]()
+        self._compiling, self._decoder = demo_compiling, demo_decoder
+        demo_compiling.write_scalar_code()
+        demo_compiling.log_to(logging.NullHandler(), logging.WARNING)
+        self._library = torch.library.Library(NAMESPACE, "DEF")
+        self._inputs = demo_decoder.tensors()
         self._counter = itertools.count()
-        lowering_hooks.allow(self._demo["NAMESPACE"])
+        lowering_hooks.allow(NAMESPACE)
         lowering_hooks.apply("call_function")
-        self.ours(2)  # what the first compile of a process makes, all others find
+        self.ours(2)  # the first compile of a process makes what all others find
 
     def ours(self, layers: int) -> float:
         """Return the seconds of one compile with lowering-hooks."""
         return self.seconds(layers)
 
     def stock(self, layers: int) -> float:
-        """Return the seconds of one compile without."""
+        """Return the seconds of one compile without lowering-hooks."""
         lowering_hooks.remove()
         try:
             return self.seconds(layers)
@@ -62,7 +62,7 @@ class Compiles:
             lowering_hooks.apply("call_function")
 
     def ideal(self, layers: int) -> float:
-        """Return the seconds of one compile without, and without any text, on a stack that is as deep."""
+        """Return the seconds of one compile without lowering-hooks and any text, on as deep a stack."""
         ours: CodeType = vars(self._lowering_class)["call_function"].__code__
         lowering_hooks.remove()
         call_function = vars(self._lowering_class)["call_function"]
@@ -77,13 +77,13 @@ class Compiles:
             lowering_hooks.apply("call_function")
 
     def without_text(self) -> None:
-        """Have ``operator_str`` return nothing."""
-        self._demo["install_ideal"](self._exc)
+        """Let ``operator_str`` return nothing."""
+        self._compiling.install_ideal()
 
     def seconds(self, layers: int) -> float:
         """Return the seconds of one compile with whatever is in place."""
-        ops = self._demo["define_ops"](self._library, f"compile{next(self._counter)}", [])
-        forward = self._demo["decoder"](ops, layers, False)
+        ops = self._decoder.define_ops(self._library, f"compile{next(self._counter)}", [])
+        forward = self._decoder.decoder(ops, layers, failing=False)
         self._torch._dynamo.reset()
         gc.collect()
         start = time.perf_counter()
@@ -92,14 +92,14 @@ class Compiles:
 
 
 def frame_size(code: CodeType) -> int:
-    """Return how many words a frame of ``code`` has, in CPython 3.11 and later, but for a fixed head."""
+    """Return how many words a frame of ``code`` has in CPython 3.11 and later, its fixed head left out."""
     return code.co_nlocals + len(code.co_cellvars) + len(code.co_freevars) + code.co_stacksize
 
 
 def passing_on(run: Callable[..., Any], size: int) -> Callable[..., Any]:
     """Return a function that calls ``run`` and does nothing else, from a frame of that size.
 
-    A frame of another size would move all that is behind it on the stack; see floor.py for what that does.
+    A frame of another size would move all that is behind it on the stack; ``floor.py`` says what that does.
     """
     padding = 0
     while True:

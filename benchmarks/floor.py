@@ -1,13 +1,13 @@
 """A whole compile with lowering-hooks beside one without any text, and beside stock.
 
-``python benchmarks/floor.py OUTPUT.json [--quick]``.  All compiles run in one process, in pairs, the order
-turned around from pair to pair (A B, B A): two processes differ by more than what is looked for, and what
-drifts within one, such as the size of its heap, falls on both alike.  The ratio is taken within each pair;
-their median is what counts, with the interval that it is known to lie in.
+``python benchmarks/floor.py OUTPUT.json [--quick]`` runs all compiles in one process, because two processes
+differ by more than this is to find.  They run in pairs, the order turned around from pair to pair (A B, B A),
+so that what drifts within a process, such as the size of its heap, falls on both alike.  The ratio is taken
+within each pair.  The median ratio is what counts, with the interval that it is known to lie in.
 
-Each pair starts from another depth of the stack (see results.deeper): 30 layers took 1.2 to 2 s on 2.12, as
-they happened to lie, and a single frame more, such as a wrapper's, moves all that is behind it.  So ideal has
-a frame as large as our wrapper's, too, which only passes on.
+Each pair starts from another depth of the stack (see ``results.deeper``): on 2.12, 30 layers took 1.2 to 2 s,
+depending on where their frames happened to lie, and one frame more, such as a wrapper's, moves all that is
+behind it.  So ideal, too, has a frame as large as our wrapper's, which only passes on.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from results import deeper, main, spread, tell, with_interval
 
 from lowering_hooks.compat import release_of
 
-# Against what, layers, pairs.  Stock is quick at 2 layers, and hangs not much deeper.
+# What lowering-hooks is measured against, layers, pairs.  Stock is quick at 2 layers, and hangs not much
+# deeper.
 FULL = (("ideal", 60, 20), ("ideal", 200, 10), ("stock", 2, 30))
-# A lazy series asks for no text in these compiles, at any depth.
+# On a lazy series nobody asks for a text in these compiles: greater depths would show nothing more.
 FULL_LAZY = (("ideal", 60, 20), ("stock", 2, 30))
 QUICK = (("ideal", 8, 2), ("stock", 2, 2))
 
@@ -32,7 +33,7 @@ Compile = Callable[[int], float]
 
 
 def pairs(ours: Compile, other: Compile, layers: int, count: int) -> list[tuple[float, float]]:
-    """Return the seconds of ``count`` pairs, ours first in every other one."""
+    """Return the seconds of ``count`` pairs; in every other one, lowering-hooks compiles first."""
     found = []
     for i in range(count):
         if i % 2 == 0:
@@ -66,6 +67,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def lazy() -> bool:
+    """Return whether Inductor builds the text only for a log handler that wants it."""
     row = release_of(version("torch"))
     return row is not None and row.log_text == "lazy"
 

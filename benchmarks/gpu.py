@@ -17,7 +17,8 @@ from typing import Any
 
 from results import write
 
-from lowering_hooks.cli import demo
+from lowering_hooks.cli.compile_process import SHALLOW_LAYERS, VARIANTS, Ended, Spec, run_worker
+from lowering_hooks.cli.demo import row_of
 
 LAYERS, DEADLINE = 61, 120.0
 QUICK_LAYERS, QUICK_DEADLINE = 8, 5.0
@@ -36,28 +37,20 @@ def main() -> None:
 def measure(quick: bool, device: str) -> dict[str, Any]:
     layers, deadline = (QUICK_LAYERS, QUICK_DEADLINE) if quick else (LAYERS, DEADLINE)
     rows = []
-    stock: dict[str, Any] = {}
+    stock: Ended | None = None
     with tempfile.TemporaryDirectory(prefix="lowering-hooks-bench-") as folder:
-        for variant in demo.VARIANTS:
-            spec = {
-                "variant": variant,
-                "info": False,
-                "failing": False,
-                "shallow": demo.SHALLOW_LAYERS,
-                "layers": layers,
-                "device": device,
-                "dtype": "bfloat16",
-            }
-            events: Any = demo.run_worker(spec, deadline, folder, variant, sys.stderr)
-            stock = stock or events["shallow"]
-            row = asdict(demo.row_of(CASE, variant, events, stock))
-            # Not the result: eager rounds to bfloat16 where a fused kernel does not.
+        for variant in VARIANTS:
+            spec = Spec(variant, layers, device=device, dtype="bfloat16")
+            compiled = run_worker(spec, deadline, folder, variant, sys.stderr)
+            stock = stock or compiled.shallow
+            row = asdict(row_of(CASE, variant, compiled, stock))
+            # The result is left out: eager rounds to bfloat16 where a fused kernel does not.
             kept = ("variant", "seconds", "code_identical", "strides_identical", "error")
             rows.append({name: row[name] for name in kept} | {"deadline_seconds": deadline})
     return {
         "device": device_name(device),
         "layers": layers,
-        "shallow_layers": demo.SHALLOW_LAYERS,
+        "shallow_layers": SHALLOW_LAYERS,
         "rows": rows,
     }
 

@@ -1,7 +1,7 @@
 """How long the texts take against the number of IR nodes behind an op, on a real Inductor.
 
 ``python benchmarks/graph_text.py OUTPUT.json [--quick]`` compiles a chain of two-output ops up to its last
-op, and describes that op's arguments as the log line would.  Each text is the fastest of several.
+op, and describes that op's arguments as the log line would.  Of each text it takes the fastest of several.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from results import deeper, main, tell
 
-# What the tests know of compiles.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from lowered import arguments_of, chain
 
@@ -28,7 +27,7 @@ from lowering_hooks.describe.op import operator_text
 from lowering_hooks.describe.stock_size import tree_characters
 from lowering_hooks.inductor.graph import reachable
 
-# Each layer is three nodes: a kernel and its two outputs.
+# Numbers of layers; each one is three nodes, a kernel and its two outputs.
 LAYERS = (10, 100, 1000, 3333)
 QUICK_LAYERS = (10, 100)
 REPEATS = 5
@@ -72,7 +71,7 @@ def measured(quick: bool) -> dict[str, Any]:
     return {
         "repeats": REPEATS,
         "graph_seconds_a_node": slope,
-        # Of nodes ** exponent, as fitted to the logarithms: 1 where the text is linear.
+        # As fitted to the logarithms, seconds grow with nodes ** exponent: 1 where the text is linear.
         "graph_exponent": exponent,
         "rows": rows,
     }

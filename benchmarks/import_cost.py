@@ -1,8 +1,8 @@
 """What importing costs: lowering-hooks alone, what its entry point adds to ``import torch``, a set proxy.
 
-``python benchmarks/import_cost.py OUTPUT.json [--quick]``.  Every import is timed inside a fresh process,
-which leaves out Python's own start, and with everything in the page cache and compiled to bytecode.  What the
-entry point adds is measured as the difference between whole imports of PyTorch, with LOWERING_HOOKS=0 and
+``python benchmarks/import_cost.py OUTPUT.json [--quick]`` times every import inside a fresh process, which
+leaves out Python's own start, with everything in the page cache and compiled to bytecode.  It measures what
+the entry point adds in two ways: as the difference between whole imports of PyTorch with LOWERING_HOOKS=0 and
 without, which vary by as much as that; and as the entry point's own call right behind such an import.
 """
 
@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 
 from results import main, spread, tell
 
-FULL, QUICK = 6, 2  # processes of each kind
+# Processes of each kind.
+FULL, QUICK = 6, 2
 
-# Prints the seconds of an import, and what was imported by then.
+# This program prints the seconds of an import, and what the process has imported by then.
 PROGRAM = """
 import json, sys, time
 {before}
@@ -49,11 +50,12 @@ ENTRY_POINT = PROGRAM.format(
     before="import torch",
     timed="import _lowering_hooks_autoload\n_lowering_hooks_autoload.torch_backend()",
 )
-# What a plain set proxy must import to be put in.
+# A plain set proxy must import this to put itself in.
 SET_PROXY = PROGRAM.format(before="import torch", timed="import torch._inductor.lowering")
 
 OFF, LOADED = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}, {"TORCH_DEVICE_BACKEND_AUTOLOAD": "1"}
-# What is timed, with what in the environment, and what the process must have imported then, and no more.
+# The program that is timed, the variables of its environment, and what its process must have imported then,
+# and no more.
 KINDS = {
     "alone": (ALONE, OFF, Imported(ours=True)),
     "torch": (TORCH, OFF, Imported(torch=True)),
@@ -67,9 +69,9 @@ KINDS = {
 def measure(quick: bool) -> dict[str, Any]:
     count = QUICK if quick else FULL
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    # The first round fills the page cache, and writes bytecode; a quick run takes what the others left.
+    # The first round only fills the page cache and writes bytecode; a quick run leaves it out.
     for i in range(0 if quick else -1, count):
-        # The order turned around from round to round: what drifts falls on all alike.
+        # The order is turned around from round to round, so that what drifts falls on all alike.
         for kind in list(KINDS)[:: 1 if i % 2 else -1]:
             seconds = timed(*KINDS[kind])
             if i >= 0:
@@ -91,7 +93,7 @@ def timed(program: str, variables: dict[str, str], expected: Imported) -> float:
     command = [sys.executable, "-c", program]
     done = subprocess.run(
         command,
-        # Not the checkout's own folder: Python would import the package there, and not the installed one.
+        # In the checkout's own folder Python would import the package there, and not the installed one.
         cwd=Path(__file__).parent,
         env=kept | variables,
         stdout=subprocess.PIPE,

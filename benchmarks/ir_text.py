@@ -1,11 +1,11 @@
 """What bounding the texts of IR nodes costs: a small text, a deep one, hooking, and where there is no text.
 
-``python benchmarks/ir_text.py OUTPUT.json [--quick]`` runs ir_text_worker.py in many fresh processes, by
-turns as stock and hooked.  Most of a small text is SymPy's, whose time is up to three times longer or shorter
-by where its classes come to lie in CPython's cache of attributes.  So each process begins with a random
-number of unused classes, which moves all others in that cache, and what is compared is the fastest of all
-processes, the medians of each process's fastest, and, within a process, the texts with and without the hook,
-by turns.
+``python benchmarks/ir_text.py OUTPUT.json [--quick]`` runs ``ir_text_worker.py`` in many fresh processes, by
+turns as stock and hooked.  SymPy writes most of a small text, and its time is up to three times longer or
+shorter, depending on where its classes come to lie in CPython's cache of attributes.  So each process begins
+with a random number of unused classes, which moves all others in that cache.  Three things are compared: the
+fastest of all processes; the medians of each process's fastest; and, within a process, the texts with and
+without the hook, by turns.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from results import main, spread, tell, with_interval
 
 WORKER = Path(__file__).with_name("ir_text_worker.py")
 
-FULL, QUICK = 8, 2  # processes of each variant
+# Processes of each variant.
+FULL, QUICK = 8, 2
 STOCK, AUTO = "stock", "auto"
-# Layers of a chain of two-output ops: those whose text has at most 100,000 characters, and deeper ones.
+# Numbers of layers of a chain of two-output ops: those whose text has at most 100,000 characters, and deeper
+# ones.
 SMALL, QUICK_SMALL = (0, 1, 2, 3, 4, 5), (0, 1)
 BOUNDED, QUICK_BOUNDED = (24, 60, 200), (24,)
-# Places in CPython's cache of attributes.
+# CPython's cache of attributes has so many places.
 MOST_CLASSES = 4096
 
 
@@ -37,7 +39,7 @@ def measure(quick: bool) -> dict[str, Any]:
     small, bounded = (QUICK_SMALL, QUICK_BOUNDED) if quick else (SMALL, BOUNDED)
     found: dict[str, list[dict[str, Any]]] = {STOCK: [], AUTO: []}
     for i in range(processes):
-        # The order turned around from round to round: what drifts falls on both alike.
+        # The order is turned around from round to round, so that what drifts falls on both alike.
         for variant in (STOCK, AUTO)[:: 1 if i % 2 else -1]:
             found[variant].append(in_process(variant, small, bounded))
         tell(f"{i + 1} of {processes}")
@@ -57,7 +59,7 @@ def measure(quick: bool) -> dict[str, Any]:
 
 
 def in_process(variant: str, small: tuple[int, ...], bounded: tuple[int, ...]) -> dict[str, Any]:
-    """Return what a fresh process measured."""
+    """Return what one fresh process measured."""
     spec = {"variant": variant, "classes": random.randrange(MOST_CLASSES), "small": small, "bounded": bounded}
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("LOWERING_HOOKS", "TORCH"))
@@ -73,7 +75,7 @@ def in_process(variant: str, small: tuple[int, ...], bounded: tuple[int, ...]) -
 
 
 def small_row(layers: int, stock: list[dict[str, Any]], auto: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return how a text of Inductor's own compares in its two variants."""
+    """Return how the two variants compare on a text that stays Inductor's own."""
     texts = {
         variant: [process["small"][str(layers)] for process in processes]
         for variant, processes in ((STOCK, stock), (AUTO, auto))
@@ -96,7 +98,7 @@ def small_row(layers: int, stock: list[dict[str, Any]], auto: list[dict[str, Any
 def bounded_row(
     layers: int, stock: list[dict[str, Any]], auto: list[dict[str, Any]], longest: int
 ) -> dict[str, Any]:
-    """Return how long a text took that was given up, to the longest of stock's that ends under the limit."""
+    """Return how long a text took that passes the limit, beside stock's longest one that does not."""
     texts = [process["bounded"][str(layers)] for process in auto]
     fastest = min(text["seconds"] for text in texts)
     return {

@@ -1,4 +1,4 @@
-"""One process of ir_text.py: reads a JSON object from ``sys.argv[1]``, prints what it measured as another."""
+"""One process of ``ir_text.py``: reads a JSON object from ``sys.argv[1]``, and prints one of measurements."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Seconds of the processor for which one text is repeated at each depth of the stack, and how often at least
-# and at most.
+# At each depth of the stack, one text is repeated for so many seconds of the processor, but at least and at
+# most so often.
 SECONDS, FEWEST, MOST = 0.006, 2, 100
-# How often the texts are hooked and put back in turn.
+# The texts are hooked and put back so often, in turn.
 TURNS = 3
-# Texts, or seconds of texts, before those that are timed: CPython specializes code that was run some times,
-# and anew where a class has changed.
+# So many texts, or seconds of texts, are written before those that are timed: CPython specializes code that
+# has run some times, and does so anew where a class has changed.
 WARM_UP, WARM_UP_SECONDS = 25, 0.02
-# Steps down the stack, from which together a text begins all over one of its chunks (results.py): where it
-# comes across the end of a chunk, memory is mapped and unmapped, which takes half as long as a small text.
+# Texts begin from all these steps down the stack, which together cover one of its chunks (results.py): a text
+# that comes across the end of a chunk has memory mapped and unmapped, which takes half as long as a small
+# text.
 STACK_DEPTHS = range(0, 18, 3)
-# Calls timed together of what takes less than a microsecond or two, and how often.
+# What takes a microsecond or two is called so often in one round, and timed in so many rounds.
 CALLS, ROUNDS = 500, 40
 
 
 def move_type_versions(count: int) -> None:
     """Make ``count`` classes and look an attribute up on each.
 
-    CPython's cache of such look-ups has 4096 places; the place is told by the class's version, a number
-    that is counted up at the first look-up.  So all classes that are used after this get other places.
+    CPython's cache of such look-ups has 4096 places.  A class's place follows from its version, a number that
+    is counted up at the class's first look-up.  So all classes that are used after this get other places.
     """
     for number in range(count):
         getattr(type(f"Unused{number}", (), {}), "nothing", None)
@@ -86,7 +87,7 @@ def text_seconds(variant: str, late: Any, args: Any, kwargs: Any) -> dict[str, A
 
 
 def bounded_seconds(late: Any, args: Any, kwargs: Any) -> dict[str, Any]:
-    """Measure the text of a deep chain's last node, which is given up and written bounded."""
+    """Measure the text of a deep chain's last node, which passes the limit and is cut."""
     (node,) = args
     text = str(node)
     assert "lowering-hooks cut" in text
@@ -176,9 +177,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
     import torch
     import torch._inductor.graph
-    import torch._inductor.ir as ir
     from lowered import arguments_of, chain
     from results import deeper
+    from torch._inductor import ir
 
     import lowering_hooks
     from lowering_hooks.hooks import BoundedIR, Writer

@@ -1,7 +1,7 @@
 """Nanoseconds that a wrapper adds to each node, and that a membership test takes.
 
-``python benchmarks/overhead.py OUTPUT.json [--quick]`` runs test_overhead.py under pytest-benchmark, and
-keeps of each test the fastest and the median round.
+``python benchmarks/overhead.py OUTPUT.json [--quick]`` runs ``test_overhead.py`` under pytest-benchmark, and
+keeps the fastest and the median round of each test.
 """
 
 from __future__ import annotations

@@ -14,8 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-# What the tests know of compiles and of the machine.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 from machine import cpu
 
 
@@ -23,8 +22,8 @@ def main(description: str | None, measure: Callable[[bool], dict[str, Any]]) -> 
     """Run a benchmark from the command line, ``OUTPUT.json [--quick]``.
 
     Args:
-        description: What ``--help`` says first.
-        measure: Given whether to be quick, returns what was measured.
+        description: The first line of ``--help``.
+        measure: Takes whether to be quick, and returns what it measured.
     """
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("output", type=Path, metavar="OUTPUT.json")
@@ -34,7 +33,7 @@ def main(description: str | None, measure: Callable[[bool], dict[str, Any]]) -> 
 
 
 def write(output: Path, quick: bool, found: dict[str, Any]) -> None:
-    """Write what was measured, with when and where."""
+    """Write what was measured, with the date and the machine."""
     machine = {
         "date": date.today().isoformat(),
         "cpu": cpu(),
@@ -47,16 +46,16 @@ def write(output: Path, quick: bool, found: dict[str, Any]) -> None:
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Return the median and the quartiles of at least two values, and the values."""
+    """Return the median, the quartiles and the values themselves, of which there are at least two."""
     lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
     return {"median": median, "lower_quartile": lower, "upper_quartile": upper, "values": list(values)}
 
 
 def with_interval(values: Sequence[float]) -> dict[str, Any]:
-    """Return the :func:`spread` of values, and an interval that holds the median they scatter about.
+    """Return the :func:`spread` of values, and an interval of their true median.
 
-    In 95 of 100 runs, whatever the distribution (the medians that a sign test does not reject); None for
-    fewer than six values.
+    The interval holds the medians that a sign test does not reject: in 95 of 100 runs it has the true one,
+    whatever the distribution is.  It is None for fewer than six values.
     """
     count, ordered = len(values), sorted(values)
     outside, left_out = 0.0, -1
@@ -67,7 +66,7 @@ def with_interval(values: Sequence[float]) -> dict[str, Any]:
     return spread(values) | {"interval": interval}
 
 
-# Frames between two depths of the stack; a chunk holds some hundred.
+# Two depths of the stack are so many frames apart; a chunk holds some hundred.
 _STEP = 7
 
 
@@ -75,7 +74,8 @@ def deeper(steps: int, function: Callable[..., Any], *args: Any) -> Any:
     """Call ``function`` so many steps further down the stack.
 
     CPython 3.11 keeps Python frames in chunks of 16 KiB, and a loop that calls across the end of one has
-    memory mapped and unmapped at every turn.  What is timed at one depth alone may be that.
+    memory mapped and unmapped at every turn.  A time that was taken at one depth alone may be the time of
+    that.
     """
     return _further(steps * _STEP, function, args)
 

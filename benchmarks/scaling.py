@@ -2,8 +2,9 @@
 
 ``python benchmarks/scaling.py OUTPUT.json [--quick]`` compiles the demo's decoder in the demo's processes:
 each compile is the second of a fresh process, and is killed at its deadline.  A variant that came to its
-deadline is not tried on deeper models of that case.  Two processes run at a time, which what grows
-exponentially does not mind; what is a few percent apart is floor.py's.
+deadline is not tried on deeper models of that case.  Two processes run at a time: that changes seconds by
+some percent, which does not matter where they grow exponentially.  ``floor.py`` measures what is closer
+together.
 """
 
 from __future__ import annotations
@@ -16,29 +17,31 @@ from typing import Any
 
 from results import main
 
-from lowering_hooks.cli import demo
+from lowering_hooks.cli.compile_process import IDEAL, OURS, PLAIN_SET_PROXY, STOCK, Compiled, Spec, run_worker
+from lowering_hooks.cli.demo import CASES, FAILING
 
-# Seconds, for models of a depth that stock may hang on, and for deeper ones, which take long in any case.
+# Seconds that a compile may take: of a depth at which stock may hang, and of a deeper one, which takes long
+# in any case.
 DEADLINE, DEEP_DEADLINE = 20.0, 180.0
 QUICK_DEADLINE = 5.0
-# Layers.  Stock's text grows fourfold with each layer, which has two ops of two outputs.
+# Numbers of layers.  Stock's text grows fourfold with each layer, which has two ops of two outputs.
 SHALLOW, DEEP = (2, 4, 6, 8), (24, 100, 400)
-# A logging handler changes nothing where no text is asked for, and a lowering fails before much is compiled:
-# what the cases add is shown at fewer depths.
+# The cases beside the first are compiled at fewer depths: a log handler changes nothing where nobody asks for
+# a text, and a lowering fails before much is compiled.
 DEPTHS = {
-    ("INFO off", demo.STOCK): (*SHALLOW, *DEEP),
-    ("INFO off", demo.PLAIN_SET_PROXY): (2, *DEEP),
-    ("INFO off", demo.IDEAL): (2, *DEEP),
-    ("INFO off", demo.OURS): (2, *DEEP),
-    ("INFO on", demo.STOCK): (2, 6, 8),
-    ("INFO on", demo.PLAIN_SET_PROXY): (2, 100),
-    ("INFO on", demo.OURS): (2, 100),
-    (demo.FAILING, demo.STOCK): (2, 6, 8),
-    (demo.FAILING, demo.PLAIN_SET_PROXY): (2, 6, 8),
-    (demo.FAILING, demo.IDEAL): (2, 100),
-    (demo.FAILING, demo.OURS): (2, 100),
+    ("INFO off", STOCK): (*SHALLOW, *DEEP),
+    ("INFO off", PLAIN_SET_PROXY): (2, *DEEP),
+    ("INFO off", IDEAL): (2, *DEEP),
+    ("INFO off", OURS): (2, *DEEP),
+    ("INFO on", STOCK): (2, 6, 8),
+    ("INFO on", PLAIN_SET_PROXY): (2, 100),
+    ("INFO on", OURS): (2, 100),
+    (FAILING, STOCK): (2, 6, 8),
+    (FAILING, PLAIN_SET_PROXY): (2, 6, 8),
+    (FAILING, IDEAL): (2, 100),
+    (FAILING, OURS): (2, 100),
 }
-QUICK = {("INFO on", variant): (8,) for variant in (demo.STOCK, demo.PLAIN_SET_PROXY, demo.IDEAL, demo.OURS)}
+QUICK = {("INFO on", variant): (8,) for variant in (STOCK, PLAIN_SET_PROXY, IDEAL, OURS)}
 
 
 def measure(quick: bool) -> dict[str, Any]:
@@ -57,24 +60,24 @@ def deeper_and_deeper(
     case: str, variant: str, depths: tuple[int, ...], quick: bool, folder: str
 ) -> Iterator[dict[str, Any]]:
     """Compile one variant of one case at each depth, up to the first that comes to its deadline."""
-    info, failing = next((info, failing) for name, info, failing in demo.CASES if name == case)
+    settings = next(known for known in CASES if known.name == case)
     for layers in depths:
         deadline = QUICK_DEADLINE if quick else DEADLINE if layers <= max(SHALLOW) else DEEP_DEADLINE
-        spec = {"variant": variant, "info": info, "failing": failing, "shallow": 2, "layers": layers}
-        events = demo.run_worker(spec, deadline, folder, f"{case}, {variant}, {layers} layers", sys.stderr)
+        spec = Spec(variant, layers, 2, settings.info, settings.failing)
+        compiled = run_worker(spec, deadline, folder, f"{case}, {variant}, {layers} layers", sys.stderr)
         row = {"case": case, "variant": variant, "layers": layers, "deadline_seconds": deadline}
-        row |= ended(events)
+        row |= ended(compiled)
         yield row
         if row["seconds"] is None:
             return
 
 
-def ended(events: dict[str, Any]) -> dict[str, Any]:
-    """Return what is kept of a process: None where the deadline ended it."""
-    deep = events.get("deep")
-    if deep is None:
-        return {"seconds": None, "peak_mib": None, "characters": None, "error": None}
-    return {name: deep[name] for name in ("seconds", "peak_mib", "characters", "error")}
+def ended(compiled: Compiled) -> dict[str, Any]:
+    """Return what a row keeps of the deep compile: None everywhere where the deadline ended it."""
+    return {
+        name: None if compiled.deep is None else getattr(compiled.deep, name)
+        for name in ("seconds", "peak_mib", "characters", "error")
+    }
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """The share of a whole compile that is spent in lowering-hooks' code.
 
 ``python benchmarks/share.py OUTPUT.json [--quick]`` puts one timer under our wrapper of ``call_function``,
-around Inductor's own function, and one over it: the difference is ours, less what the same two timers find
-between them in a compile where one is right over the other.  ``operator_str`` of an allowed op is ours in
-full; ``report()`` has its seconds.  (A profiler would charge every Python function it sees, and ours make
-more calls a second than most.)
+around Inductor's own function, and one over the wrapper.  The difference between the two is ours, less what
+the same two timers find between them in a compile where one stands right over the other.  All of
+``operator_str`` of an allowed op is ours, too, and ``report()`` has its seconds.  (A profiler would slow down
+every Python function that it sees, and ours make more calls a second than most.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ QUICK, QUICK_COUNT = (8,), 2
 
 
 class Timer:
-    """Adds up the seconds, and the calls, of the functions it is put around."""
+    """Adds up the seconds and the calls of the functions that it is put around."""
 
     def __init__(self) -> None:
         self.seconds, self.calls = 0.0, 0
@@ -53,7 +53,8 @@ def measure(quick: bool) -> dict[str, Any]:
         for layers in QUICK if quick else FULL:
             found = []
             for _ in range(QUICK_COUNT if quick else FULL_COUNT):
-                # This first: it compiles the C++ of this depth, and the calls of a row are the next line's.
+                # The order matters: this one compiles the C++ of this depth, and a row's nodes are counted by
+                # the timers of the next one.
                 timers = timed.nothing(layers)
                 seconds = timed.ours(layers)
                 wrapper = timed.outer.seconds - timed.inner.seconds - timers
@@ -88,11 +89,11 @@ class TimedCompiles:
         self._stock = vars(GraphLowering)["call_function"], vars(OperatorIssue)["operator_str"]
 
     def ours(self, layers: int) -> float:
-        """Return the seconds of one compile, whose parts :attr:`inner`, :attr:`outer` and the report have."""
+        """Return the seconds of one compile; :attr:`inner`, :attr:`outer` and the report have its parts."""
         return self._between_timers(layers, self._hook)
 
     def nothing(self, layers: int) -> float:
-        """Return the seconds that the two timers find between them where nothing is."""
+        """Return the seconds that the two timers find between them where nothing stands between them."""
         self._between_timers(layers, self._compiles.without_text)
         return self.outer.seconds - self.inner.seconds
 
@@ -110,7 +111,7 @@ class TimedCompiles:
         lowering_class.call_function = self.outer.around(lowering_class.call_function)
         try:
             seconds = self._compiles.seconds(layers)
-            assert self.inner.calls == self.outer.calls > layers, "the timers are not where they should be"
+            assert self.inner.calls == self.outer.calls > layers, "the timers do not surround the same calls"
             return seconds
         finally:
             lowering_hooks.remove()

@@ -1,4 +1,4 @@
-"""What a wrapper costs where there is nothing for it to do.  Run by overhead.py, not with the tests.
+"""What a wrapper costs where it has nothing to do.  ``overhead.py`` runs this; it is not one of the tests.
 
 Inductor's own functions are stand-ins that return at once: lowering a node takes a thousand times longer than
 the wrapper, and varies by more.
@@ -15,16 +15,16 @@ import torch
 from torch._inductor import lowering
 from torch.library import Library
 
+from lowering_hooks.hooks import Writer, make_hook
 from lowering_hooks.hooks.allow_list import AllowListProxy
-from lowering_hooks.hooks.call_function import CallFunctionHook
 from lowering_hooks.inductor.modules import Inductor
 from lowering_hooks.namespaces import DEFAULT, Namespaces
 from lowering_hooks.records import Records
 
-# Calls timed together, and how often; the fastest round is the one least disturbed.
+# Calls in a round, and rounds; the fastest round is the one least disturbed.
 ITERATIONS, ROUNDS = 2000, 300
 
-ALLOWED, OTHER = sorted(DEFAULT)[0], "lowering_hooks_bench"
+ALLOWED, OTHER = min(DEFAULT), "lowering_hooks_bench"
 libraries = [Library(namespace, "DEF") for namespace in (ALLOWED, OTHER)]
 
 
@@ -61,7 +61,8 @@ def hooked() -> Iterator[None]:
         types.SimpleNamespace(OperatorIssue=OperatorIssue),
         GraphLowering,
     )
-    hook = CallFunctionHook(inductor, Namespaces(DEFAULT), Records(), "args")
+    records = Records()
+    hook = make_hook("call_function", inductor, Namespaces(DEFAULT), records, "args", Writer(records))
     hook.install()
     yield
     hook.remove()

@@ -1,8 +1,8 @@
 """How long a vLLM engine takes to start against its depth, where stock hangs.
 
-``python benchmarks/vllm_engine.py OUTPUT.json``, in the environment of ``nox -s bench-vllm``: a vLLM from
-before it had a set proxy.  The model has dense layers of functional kernels, as ROCm's aiter has them, and
-routed experts in its last one.
+``python benchmarks/vllm_engine.py OUTPUT.json`` runs in the environment of ``nox -s bench-vllm``, which has a
+vLLM from before it had a set proxy.  The model has dense layers of functional kernels, as ROCm's aiter has
+them, and routed experts in its last one.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from lowering_hooks.cli.compile_process import OURS, PLAIN_SET_PROXY, STOCK
+
 ROOT = Path(__file__).resolve().parent.parent
-# What runs an engine, and what the tests know of the machine.
-sys.path[:0] = [str(ROOT / "downstream" / "vllm"), str(ROOT / "tests")]
-from engine import OURS, PLAIN_SET_PROXY, STOCK, Case, Outcome, run
+sys.path[:0] = [str(ROOT / "downstream" / "vllm"), str(ROOT / "tools")]
+from engine import Case, Outcome, run
 from machine import cpu
 from models import qwen2_moe
 
-# Dense layers.
+# The models have so many dense layers.
 DEPTHS = (4, 8, 24)
-# What a proxy that says yes to vllm::* does not cover is shown at a depth where stock ends.
+# One engine has an op that a proxy for vllm::* does not cover, at a depth where stock ends.
 COMPILED_EXPERTS_DEPTH = 8
-# Seconds that the lowering of a graph may take.
+# The lowering of one graph may take so many seconds.
 DEADLINE = 60.0
 
 
@@ -37,7 +38,11 @@ def case(variant: str, layers: int, compiled_experts: bool = False) -> Case:
 
 
 def row(measured: Case, outcome: Outcome) -> dict[str, Any]:
-    """Return what was measured; None where the deadline came first, and for characters never written."""
+    """Return what was measured.
+
+    Seconds are None where the deadline came first, and so are the characters, which lowering-hooks never
+    writes.
+    """
     found = {
         "variant": measured.variant,
         "dense_layers": measured.config["num_hidden_layers"] - 1,
@@ -62,7 +67,7 @@ def main(output: str) -> None:
     cases.append(case(PLAIN_SET_PROXY, COMPILED_EXPERTS_DEPTH, compiled_experts=True))
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="vllm-engine-") as folder:
-        # Bytecode and the kernels' machine code are there for all that is measured.
+        # What is measured finds Python's bytecode and the kernels' machine code, which this one leaves.
         warm = run(case(OURS, 2), Path(folder)).answer or {}
         for measured in cases:
             outcome = run(measured, Path(folder))
@@ -82,9 +87,9 @@ def main(output: str) -> None:
 
 
 def ratio(rows: list[dict[str, Any]], layers: int, one: str, other: str) -> float | None:
-    """Return how the seconds of lowering of two variants compare, the late op being one of ``vllm::*``.
+    """Return the quotient of two variants' seconds of lowering, where the late op is one of ``vllm::*``.
 
-    None where one of them did not end.
+    It is None where one of them did not end.
     """
     seconds = {
         row["variant"]: row["lowering_seconds"]

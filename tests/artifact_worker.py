@@ -1,12 +1,12 @@
-"""Compiles a model ahead of time and writes down what it is packed into.  Run as a script by the tests.
+"""Compiles a model ahead of time and writes down the files of its package.  Run as a script by the tests.
 
-``python artifact_worker.py MODE KIND OUTPUT.json PACKAGE_FOLDER``, with MODE ``stock`` or ``hooked`` and KIND
-``standalone_compile`` or ``aot_inductor``.  Imports lowering_hooks only where it is hooked.
+``python artifact_worker.py MODE KIND OUTPUT.json DEMO_FOLDER``, where MODE is ``stock`` or ``hooked`` and KIND is
+``standalone_compile`` or ``aot_inductor``.  It imports lowering_hooks only where it is hooked.  So the caller
+names the folder of the demo's modules: importing the package to find it would hook what is to be stock.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 import tempfile
@@ -18,12 +18,16 @@ import torch
 import torch._inductor.compile_fx
 from torch.library import Library
 
+sys.path.insert(0, sys.argv[4])
+
+from demo_decoder import decoder, define_ops, tensors
+
 NAMESPACE = "artifact"
 LAYERS = 3
 
 
 def files_in(folder: Path) -> dict[str, str]:
-    """Return the source files below a folder, by name; compiled ones are left out."""
+    """Return the text of each source file below a folder by its name, without the compiled ones."""
     return {
         path.name: path.read_text()
         for path in sorted(folder.rglob("*"))
@@ -52,21 +56,7 @@ def aot_inductor(model: Any, inputs: list[Any], folder: Path) -> tuple[Any, dict
     return torch._inductor.aoti_load_package(package)(*inputs), files_in(folder / "unpacked")
 
 
-def module_at(path: Path) -> Any:
-    """Import a file; ``torch.export`` of 2.7 wants to find the functions it traces in a module of that name."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def main(mode: str, kind: str, output: str, package: str) -> None:
-    # Named by the caller, since importing the package to find it would hook what is to be stock.
-    demo = module_at(Path(package) / "cli" / "worker" / "demo_worker.py")
-    demo.NAMESPACE = NAMESPACE
+def main(mode: str, kind: str, output: str) -> None:
     fallbacks = 0
     if mode == "hooked":
         import lowering_hooks
@@ -75,8 +65,8 @@ def main(mode: str, kind: str, output: str, package: str) -> None:
         assert lowering_hooks.apply("call_function").state == "active"
     torch.manual_seed(0)
     library = Library(NAMESPACE, "DEF")
-    ops = demo.define_ops(library, "demo", [])
-    model, inputs = demo.decoder(ops, LAYERS, False), demo.tensors()
+    ops = define_ops(library, "demo", [])
+    model, inputs = decoder(ops, LAYERS, False), list(tensors())
     expected = model(*inputs)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         result, files = {"standalone_compile": standalone_compile, "aot_inductor": aot_inductor}[kind](
@@ -91,4 +81,4 @@ def main(mode: str, kind: str, output: str, package: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:4])

@@ -1,32 +1,35 @@
-"""Compiles a chain of two-output ops with one late op and writes down what came out.  Run as a script by the tests.
+"""Compiles a chain of two-output ops with one late op and prints what came out.  Run as a script by the tests.
 
-``python chain_worker.py MODE LAYERS PACKAGE_FOLDER`` prints one JSON object.  MODE is ``stock`` or ``hooked``,
-with INFO on, so that the text is built on every release, or ``auto``: with DEBUG on, and nothing allowed.
+``python chain_worker.py MODE LAYERS DEMO_FOLDER`` prints one JSON object.  MODE is ``stock`` or ``hooked``, with
+INFO on, so that the text is built on every release; or ``auto``, with DEBUG on and no namespace allowed.  The
+caller names the folder of the demo's modules: importing lowering_hooks to find it would hook what is to be stock.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import runpy
 import sys
 import time
 import warnings
-from pathlib import Path
 from typing import Any
 
 warnings.simplefilter("ignore")
 
 import torch
 import torch._inductor.compile_fx
-from torch._inductor import codecache
 
-demo = runpy.run_path(str(Path(sys.argv[3]) / "cli" / "worker" / "demo_worker.py"))
+sys.path.insert(0, sys.argv[3])
+
+from demo_compiling import TextSize, capture_code, log_to, write_scalar_code
+from demo_decoder import Ops, define_ops, tensors
+
+NAMESPACE = "chain"
 
 
-def chain(ops: Any, layers: int) -> Any:
-    """Return the chain: each layer doubles the text of what follows, which the late op asks for."""
-    add_rms_norm, all_reduce, late = ops.add_rms_norm_, ops.all_reduce_, ops.matmul_
+def chain(ops: Ops, layers: int) -> Any:
+    """Return the chain: each layer doubles the text of what follows, and the late op asks for that text."""
+    add_rms_norm, all_reduce, late = ops.add_rms_norm, ops.all_reduce, ops.matmul
 
     def forward(x: Any, norm: Any, weight: Any) -> Any:
         residual = x
@@ -38,8 +41,8 @@ def chain(ops: Any, layers: int) -> Any:
     return forward
 
 
-class AllText(demo["TextSize"]):
-    """Counts the characters of everything that is logged as well."""
+class AllText(TextSize):
+    """Counts also the characters of everything that is logged."""
 
     all_characters = 0
 
@@ -49,23 +52,23 @@ class AllText(demo["TextSize"]):
 
 
 def main(mode: str, layers: int) -> None:
-    demo["write_scalar_code"]()
+    write_scalar_code()
     if mode != "stock":
         import lowering_hooks
 
         if mode == "hooked":
-            lowering_hooks.allow(demo["NAMESPACE"])
+            lowering_hooks.allow(NAMESPACE)
         status = lowering_hooks.apply("call_function")
         assert status.state == "active", status
     handler = AllText()
-    demo["log_to"](handler, logging.DEBUG if mode == "auto" else logging.INFO)
+    log_to(handler, logging.DEBUG if mode == "auto" else logging.INFO)
     code: list[str] = []
-    demo["capture_code"](codecache, code)
-    library = torch.library.Library(demo["NAMESPACE"], "DEF")
-    # A first compile, so that what is imported and built once is not in the seconds.
+    capture_code(code)
+    library = torch.library.Library(NAMESPACE, "DEF")
+    # The first compile imports and builds what later ones find, so that it is not in the seconds.
     for suffix, depth in (("first", 1), ("measured", layers)):
-        forward = chain(demo["define_ops"](library, suffix, []), depth)
-        x, _, norm, weight, _, _ = demo["tensors"]()
+        forward = chain(define_ops(library, suffix, []), depth)
+        x, _, norm, weight, _, _ = tensors()
         code.clear()
         handler.characters = handler.all_characters = 0
         start = time.perf_counter()

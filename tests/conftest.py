@@ -17,6 +17,7 @@ import pytest
 from machine import cpu
 
 import lowering_hooks
+from lowering_hooks.cli.environment import uncached
 from lowering_hooks.compat import choose
 
 # Seconds.  Generous: it ends what would never end, and a slow machine must not fail a test.
@@ -27,27 +28,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 def environment(cache: Path, **variables: str) -> dict[str, str]:
     """Return the environment of a fresh process: nothing cached but compiled C++, nothing of ours set."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("LOWERING_HOOKS", "TORCH_LOGS", "TORCHINDUCTOR", "TORCH_COMPILE"))
-        # With CI set, Inductor refuses a fallback for an op that has a decomposition.
-        and name != "CI"
-    }
-    kept.update(
-        # A cached graph is not lowered.  Disabling every cache would, on 2.5 to 2.7, also put the path of a
-        # folder made for the process into the generated code.
-        TORCHINDUCTOR_FX_GRAPH_CACHE="0",
-        TORCHINDUCTOR_AUTOGRAD_CACHE="0",
-        TORCHINDUCTOR_CACHE_DIR=str(cache),
-        # Stock must be stock: where lowering_hooks is wanted, it is imported.
-        TORCH_DEVICE_BACKEND_AUTOLOAD="0",
-        # Spares every process a second one that imports torch to compile in.
-        TORCHINDUCTOR_COMPILE_THREADS="1",
-        # Scalar C++: spares every process the 20 s of finding out what vector instructions there are.
-        TORCHINDUCTOR_VEC_ISA_OK="0",
-    )
-    return kept | variables
+    # Stock must be stock: where lowering_hooks is wanted, it is imported.
+    return uncached(cache, autoload=False) | variables
 
 
 @pytest.fixture(scope="session")
@@ -141,7 +123,7 @@ def run_beside_inductor(cache: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def write_down(topic: str, measured: dict[str, Any]) -> None:
-    """Write ``TOPIC.json`` into the folder that MEASURED names, if it names one (docs/make_compatibility.py)."""
+    """Write ``TOPIC.json`` into the folder that MEASURED names, if it names one (tools/make_compatibility.py)."""
     if folder := os.environ.get("MEASURED"):
         Path(folder, f"{topic}.json").write_text(json.dumps(measured))
 

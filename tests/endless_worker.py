@@ -1,7 +1,7 @@
-"""Compiles deep models of which something is written that does not end in stock.  Run as a script by the tests.
+"""Compiles deep models for which stock writes a text that does not end.  Run as a script by the tests.
 
-``python endless_worker.py LAYERS`` prints one JSON object: for each case the error's message, if there is one,
-and what lowering-hooks reports.
+``python endless_worker.py LAYERS`` prints one JSON object.  It holds, for each case, the error's message, if there
+is one, and what lowering-hooks reports.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ ENDS = {
     "failing_aten": torch.lgamma,
     "with_ir": with_ir,
     "asserting": asserting,
-    # Inductor has a lowering of torch.cond from 2.3 on.
+    # PyTorch 2.3-2.15: Inductor has a lowering of torch.cond; if missing: no such case.
     "in_cond": in_cond if HAS_COND else None,
     "in_cond_of_cond": in_cond_of_cond if HAS_COND else None,
 }

@@ -1,14 +1,22 @@
 """Compiles the fidelity cases in one way and writes down what came out.  Run as a script by the tests.
 
-``python fidelity_worker.py MODE OUTPUT.json PACKAGE_FOLDER [DEVICE]``, with MODE ``stock``, ``hooked``, ``set_proxy`` (ours, forced) or
-``plain`` (a set that says yes and keeps nothing).  Imports lowering_hooks only where the mode is about it.
+``python fidelity_worker.py MODE OUTPUT.json DEMO_FOLDER [DEVICE]``, where MODE is one of
+
+* ``stock``;
+* ``hooked``: the strategy ``call_function``;
+* ``bounded_ir``: the same, with every text of IR bounded;
+* ``cut``: the same, with no namespace allowed, and every text cut at 300 characters;
+* ``set_proxy``: our strategy of that name, forced;
+* ``plain``: a set that says yes and keeps nothing.
+
+It imports lowering_hooks only where the mode is about it.  So the caller names the folder of the demo's modules:
+importing the package to find it would hook what is to be stock.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import runpy
 import sys
 import traceback
 import warnings
@@ -20,24 +28,24 @@ warnings.simplefilter("ignore")
 import torch
 import torch._inductor.compile_fx
 import torch.nn.functional as F  # noqa: N812
-from torch._inductor import codecache, graph, lowering
 from torch._inductor import config as inductor_config
+from torch._inductor import lowering
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.library import Library
 
-# Named by the caller, since importing the package to find it would hook what is to be stock.
-demo = runpy.run_path(str(Path(sys.argv[3]) / "cli" / "worker" / "demo_worker.py"))
+sys.path.insert(0, sys.argv[3])
+
+from demo_compiling import capture_code, install_plain_set_proxy, log_to, write_scalar_code
+from demo_decoder import decoder, define_ops, tensors
 
 NAMESPACE = "fidelity"
-# The demo's ops and its plain set proxy serve here too; only the namespace must be ours.
 DEVICE = sys.argv[4] if len(sys.argv) > 4 else "cpu"
-demo["define_ops"].__globals__.update(NAMESPACE=NAMESPACE, DEVICE=DEVICE)
 library = Library(NAMESPACE, "DEF")
 strides: list[Any] = []
 code: list[str] = []
 shape_envs: list[ShapeEnv] = []
 
-# needs_fixed_stride_order came with 2.3, flexible_layout with 2.5, needs_exact_strides with 2.8.
+# PyTorch has needs_fixed_stride_order from 2.3 on, flexible_layout from 2.5 on, needs_exact_strides from 2.8 on.
 TAGS = {
     kind: tags
     for kind, tags in {
@@ -48,7 +56,7 @@ TAGS = {
     }.items()
     if all(hasattr(torch.Tag, tag) for tag in tags)
 }
-# Renamed in 2.5.
+# PyTorch 2.5 renamed it.
 LAYOUT_CONSTRAINTS = getattr(lowering, "_maybe_layout_constraints", None)
 if LAYOUT_CONSTRAINTS is None:
     LAYOUT_CONSTRAINTS = lowering.layout_constraints
@@ -61,8 +69,8 @@ def define(schema: str, kernel: Any, fake: Any, tags: tuple[str, ...] = ()) -> A
 
     def run(*args: Any, **kwargs: Any) -> Any:
         for arg in (*args, *kwargs.values()):
-            tensors = arg if isinstance(arg, (list, tuple)) else [arg]
-            strides.extend([name, list(t.stride())] for t in tensors if isinstance(t, torch.Tensor))
+            given = arg if isinstance(arg, (list, tuple)) else [arg]
+            strides.extend([name, list(t.stride())] for t in given if isinstance(t, torch.Tensor))
         return kernel(*args, **kwargs)
 
     library.impl(name, run, DEVICE.upper())
@@ -120,8 +128,8 @@ def stride_case(feed: str) -> None:
 
 
 def demo_case() -> None:
-    ops = demo["define_ops"](library, "demo", strides)
-    compiled(demo["decoder"](ops, 3, False), demo["tensors"]())
+    ops = define_ops(library, "demo", strides, DEVICE)
+    compiled(decoder(ops, 3, False), tensors(DEVICE))
 
 
 def mutable_case() -> None:
@@ -198,7 +206,7 @@ def training_case() -> None:
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
             ctx.save_for_backward(x)
-            below = torch._C._AutoDispatchBelowAutograd()  # no context manager yet on 2.0
+            below = torch._C._AutoDispatchBelowAutograd()  # PyTorch 2.0: no context manager yet
             result = forward(x)
             del below
             return result
@@ -207,7 +215,7 @@ def training_case() -> None:
         def backward(ctx: Any, g: Any) -> Any:
             return backward(g, ctx.saved_tensors[0])
 
-    # Behind the dispatcher: Dynamo refuses an autograd.Function on 2.0.
+    # Dynamo of PyTorch 2.0 refuses an autograd.Function; so it stands behind the dispatcher.
     library.impl("scale", Scale.apply, "Autograd")
 
     def model(x: Any, w: Any) -> Any:
@@ -276,7 +284,7 @@ CASES: dict[str, Any] = {
     "dynamic_shapes": dynamic_case,
     "training": training_case,
     "decomposition": decomposition_case,
-    **({"subgraph": subgraph_case} if hasattr(torch, "cond") else {}),  # came with 2.2
+    **({"subgraph": subgraph_case} if hasattr(torch, "cond") else {}),  # from 2.2 on
     "own_lowering": own_lowering_case,
     "no_implicit_fallbacks": no_implicit_fallbacks_case,
     "no_implicit_fallbacks_decomposition": no_implicit_fallbacks_decomposition_case,
@@ -290,15 +298,15 @@ found: dict[str, Any] = {}
 
 
 def compiled(model: Any, inputs: Any, dynamic: bool = False, backward: bool = False) -> None:
-    """Run ``model`` in eager and compiled, and leave what was seen in ``found``."""
+    """Run ``model`` in eager and compiled, and leave what was seen in :data:`found`."""
 
     def outcome(run: Any) -> Any:
         leaves = [x.detach().to(DEVICE, copy=True).requires_grad_(x.requires_grad) for x in inputs]
         out = run(*leaves)
         if backward:
             out.pow(2).sum().backward()
-        tensors, _ = torch.utils._pytree.tree_flatten((out, leaves, [x.grad for x in leaves]))
-        return [t.detach().clone() for t in tensors if isinstance(t, torch.Tensor)]
+        flat, _ = torch.utils._pytree.tree_flatten((out, leaves, [x.grad for x in leaves]))
+        return [t.detach().clone() for t in flat if isinstance(t, torch.Tensor)]
 
     expected = outcome(model)
     for seen in (strides, code, shape_envs):
@@ -318,7 +326,7 @@ def compiled(model: Any, inputs: Any, dynamic: bool = False, backward: bool = Fa
         strides=list(strides),
         guards=[str(guard.expr) for env in shape_envs for guard in env.guards],
         constraints={
-            # 2.4 records a functools.partial.
+            # PyTorch 2.4 records a functools.partial.
             str(op): getattr(getattr(constraint, "func", constraint), "__name__", str(constraint))
             for op, constraint in LAYOUT_CONSTRAINTS.items()
             if str(op).startswith(NAMESPACE)
@@ -348,10 +356,10 @@ class Texts(logging.Handler):
 
 
 def main(mode: str, output: str) -> None:
-    demo["write_scalar_code"]()
+    write_scalar_code()
     handler = Texts()
     if mode == "plain":
-        demo["install_plain_set_proxy"](graph, lowering)
+        install_plain_set_proxy(NAMESPACE)
     elif mode != "stock":
         import lowering_hooks
         from lowering_hooks.hooks import limit, writing
@@ -361,13 +369,13 @@ def main(mode: str, output: str) -> None:
         status = lowering_hooks.apply("set_proxy" if mode == "set_proxy" else "call_function")
         assert (status.state, status.bounded_ir) == ("active", bounded_ir), status
         if mode == "cut":
-            # Every text of the namespace that nobody allowed is cut, those of small models included.
+            # Small models have small texts: this has every text of the namespace, which nobody allowed, cut.
             limit.MAX_CHARACTERS = writing.MAX_CHARACTERS = 300
         else:
             lowering_hooks.allow(NAMESPACE)
-        # The text must be built, on the releases that build it lazily too: it is what could do harm.
-        demo["log_to"](handler, logging.DEBUG if mode in ("bounded_ir", "cut") else logging.INFO)
-    demo["capture_code"](codecache, code)
+        # Let every release build the text, also those that build it lazily: it is what could do harm.
+        log_to(handler, logging.DEBUG if mode in ("bounded_ir", "cut") else logging.INFO)
+    capture_code(code)
     record_shape_envs()
     results = {}
     for name, case in CASES.items():

@@ -1,8 +1,7 @@
 """Imports the stand-in for Inductor while other threads import other modules, and looks whether it got hooked.
 
-usage: import_worker.py WAY MODULE...    (test_loading.py runs it, with the stand-in on PYTHONPATH)
-
-Whoever hangs is ended after DEADLINE seconds, with the stack of each thread on stderr.
+``python import_worker.py WAY MODULE...`` is run by test_loading.py, with the stand-in on PYTHONPATH.  A process that
+hangs ends itself after DEADLINE seconds, with the stack of each thread on standard error.
 """
 
 from __future__ import annotations
@@ -111,7 +110,7 @@ def main(way: str, *modules: str) -> None:
         thread.join()
     assert not problems, problems
 
-    # Before anything is asked: the import itself has hooked.
+    # The import itself has hooked: nothing has been called since.
     assert vars(sys.modules[GRAPH].GraphLowering)["call_function"].__wrapped__
     status = lowering_hooks.status()
     assert (status.state, status.strategy) == ("active", "call_function"), status

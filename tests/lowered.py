@@ -6,8 +6,8 @@ import itertools
 
 import torch
 import torch._inductor.ir
-import torch._inductor.lowering as lowering
 from installed import SERIES
+from torch._inductor import lowering
 from torch.library import Library
 
 import lowering_hooks

@@ -1,7 +1,7 @@
 """Calls lowering-hooks while its own thread is inside of it.  Run as a script by test_locks.py.
 
-``python reentry_worker.py HOW SECONDS``.  HOW says who comes back: ``signal``, ``finalizer``, ``logging`` or
-``repr``.  The process ends by itself after 60 s more, with a traceback of where it waits.
+``python reentry_worker.py HOW SECONDS`` goes on for SECONDS.  HOW says who comes back: ``signal``, ``finalizer``,
+``logging`` or ``repr``.  A process that hangs ends itself 60 s later, with a traceback of where it waits.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ CALLS: list[Callable[[], object]] = [
     lambda: lowering_hooks._manager.records.described("vllm.op.default", NOWHERE, 0.0, 1, shown=True),
     lambda: lowering_hooks._manager.records.fell_back("vllm.op.default"),
 ]
-# What comes back, and what it comes back into: in steps of their own, so that each meets each.
+# The calls that come back, and those that they come back into.  The second list is longer by one, so that in time
+# every call meets every other one.
 coming_back, interrupted = itertools.cycle(CALLS), itertools.cycle([*CALLS, *CALLS[:1]])
 count = 0
 
@@ -129,7 +130,7 @@ def main(how: str, seconds: float) -> None:
     with stand_in():
         modules = load()
         stock = vars(modules.graph.GraphLowering)["call_function"], modules.lowering.FALLBACK_ALLOW_LIST
-        # The garbage of whoever imported what may hold what calls back.
+        # Garbage of the imports may hold finalizers that call back.
         gc.collect()
         steps = {"signal": by_signal, "finalizer": by_finalizer, "logging": by_logging, "repr": by_repr}[
             how

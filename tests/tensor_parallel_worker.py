@@ -1,7 +1,7 @@
 """One rank of a deep tensor-parallel model, whose all-reduce is a custom op.  Run by torchrun in the tests.
 
-Writes ``RANK.json`` into the folder that it is given.  Below PyTorch 2.5, which has no entry points, lowering_hooks is
-imported; above, it must be there.
+``tensor_parallel_worker.py FOLDER`` writes ``FOLDER/RANK.json``.  Below PyTorch 2.5, which has no entry points, it
+imports lowering_hooks; from there on, ``import torch`` must have done so.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def main(folder: str) -> None:
     }
     Path(folder, f"{rank}.json").write_text(json.dumps(found))
     dist.barrier()
-    # Not destroy_process_group: gloo's was seen, once on 2.4.1, to wait for ever for a rank that had ended.
+    # This leaves out destroy_process_group: once, on PyTorch 2.4.1, gloo's waited for ever for a rank that had ended.
     os._exit(0)
 
 

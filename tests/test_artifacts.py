@@ -10,10 +10,9 @@ import pytest
 import torch._inductor
 from installed import DEMO_IS_EQUAL
 
-import lowering_hooks
+from lowering_hooks.cli.compile_process import WORKER_FOLDER
 
 WORKER = Path(__file__).parent / "artifact_worker.py"
-PACKAGE = Path(lowering_hooks.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -34,7 +33,7 @@ def test_the_files_of_an_artifact_are_those_of_stock(run, tmp_path, kind: str, f
             "TORCHINDUCTOR_FX_GRAPH_CACHE": "1",
             "TORCHINDUCTOR_AUTOGRAD_CACHE": "1",
         }
-        run(WORKER, mode, kind, str(output), str(PACKAGE), **variables)
+        run(WORKER, mode, kind, str(output), str(WORKER_FOLDER), **variables)
         found[mode] = json.loads(output.read_text())
     stock, hooked = found["stock"], found["hooked"]
     assert any("experts" in text for text in stock["files"].values()), list(stock["files"])

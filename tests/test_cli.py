@@ -10,7 +10,7 @@ import pytest
 from installed import DEMO_IS_EQUAL, RELEASE
 
 import lowering_hooks
-from lowering_hooks.cli import demo, main
+from lowering_hooks.cli import compile_process, demo, main
 
 
 def test_status_says_what_is_hooked(capsys) -> None:
@@ -137,8 +137,10 @@ def test_a_row_is_bad_unless_it_ended_equal_and_identical() -> None:
         assert not demo.Outcome("2", 1, 1, 1.0, (demo.Row(**good), bad), ()).ok
 
 
-def test_a_worker_that_dies_is_an_error_with_its_words(monkeypatch, capsys) -> None:
-    monkeypatch.setattr(demo, "_RUN_WORKER", "raise SystemExit('no compiler here')")
+def test_a_worker_that_dies_is_an_error_with_its_words(monkeypatch, tmp_path, capsys) -> None:
+    dying = tmp_path / "dying.py"
+    dying.write_text("raise SystemExit('no compiler here')")
+    monkeypatch.setattr(compile_process, "WORKER", dying)
     assert main(["demo", "--layers", "4"]) == 1
     err = capsys.readouterr().err
     assert "INFO off, stock: exit status 1" in err
@@ -160,20 +162,21 @@ def test_check_compares_a_compile_with_stock(monkeypatch, strategy, capsys) -> N
 
 
 def test_check_fails_where_the_compile_differs(monkeypatch, capsys) -> None:
-    def events(spec, *_):
-        code = [spec["variant"]]
-        end = {
-            "code": code,
-            "strides": [],
-            "equal": True,
-            "seconds": 1.0,
-            "characters": 1,
-            "error": "",
-            "message": "",
-        }
-        return {"shallow": end, "deep": end}
+    def compiled(spec, *_):
+        ended = compile_process.Ended(
+            seconds=1.0,
+            characters=1,
+            error="",
+            cause=False,
+            message="",
+            peak_mib=None,
+            equal=True,
+            code=[spec.variant],
+            strides=[],
+        )
+        return compile_process.Compiled("2.12.1", "", ended, ended)
 
-    monkeypatch.setattr(demo, "run_worker", events)
+    monkeypatch.setattr(compile_process, "run_worker", compiled)
     assert main(["check", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["ok"] is False

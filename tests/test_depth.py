@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from installed import DEMO_IS_EQUAL, SERIES
 
-import lowering_hooks
+from lowering_hooks.cli.compile_process import CUSTOM_OP, OURS, WORKER, WORKER_FOLDER, Spec
 
 TESTS = Path(__file__).parent
-PACKAGE = Path(lowering_hooks.__file__).parent
 LAYERS = 60
 
 
-def compile_deep(run, **spec):
-    """Compile the demo's decoder in a fresh process, killed at the tests' deadline."""
-    spec = {
-        "variant": "lowering-hooks",
-        "info": False,
-        "failing": False,
-        "shallow": 2,
-        "layers": LAYERS,
-    } | spec
-    done = run(PACKAGE / "cli" / "worker" / "demo_worker.py", json.dumps(spec))
+def compile_deep(run, **what):
+    """Compile the demo's decoder in a fresh process, which is killed at the tests' deadline."""
+    done = run(WORKER, json.dumps(asdict(Spec(OURS, LAYERS, shallow=2, **what))))
     events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     return {event["case"]: event for event in events if event["event"] == "end"}["deep"]
 
@@ -44,7 +37,7 @@ def test_sixty_layers_end_as_equal_to_eager_as_stock(run, strategy: str, info: b
 
 
 def test_an_error_behind_sixty_layers_is_short_and_names_its_cause(run) -> None:
-    deep = compile_deep(run, failing=True)
+    deep = compile_deep(run, failing=CUSTOM_OP)
     assert deep["cause"] is True
     assert 0 < deep["characters"] < 8000
 
@@ -53,7 +46,7 @@ def test_ten_layers_of_a_chain_compile_as_in_stock_and_sixty_end(run, record) ->
     """Ten layers are what stock survives on every series."""
 
     def compiled(mode: str, layers: int):
-        done = run(TESTS / "chain_worker.py", mode, str(layers), str(PACKAGE))
+        done = run(TESTS / "chain_worker.py", mode, str(layers), str(WORKER_FOLDER))
         return json.loads(done.stdout.splitlines()[-1])
 
     stock, hooked, deep = compiled("stock", 10), compiled("hooked", 10), compiled("hooked", LAYERS)

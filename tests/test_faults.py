@@ -38,30 +38,40 @@ FAULTS = {
         FALLS_BACK,
     ),
     "operator_str takes more": (
-        "f = exc.OperatorIssue.operator_str\n"
-        "exc.OperatorIssue.operator_str = staticmethod(lambda target, args, kwargs, style=None: f(target, args, kwargs))",
+        (
+            "f = exc.OperatorIssue.operator_str\n"
+            "exc.OperatorIssue.operator_str = staticmethod(lambda target, args, kwargs, style=None: f(target, args, kwargs))"
+        ),
         AS_EVER,
     ),
     "operator_str cannot be called": (
-        "f = exc.OperatorIssue.operator_str\n"
-        "exc.OperatorIssue.operator_str = staticmethod(lambda target, args, kwargs, style: f(target, args, kwargs))",
+        (
+            "f = exc.OperatorIssue.operator_str\n"
+            "exc.OperatorIssue.operator_str = staticmethod(lambda target, args, kwargs, style: f(target, args, kwargs))"
+        ),
         FALLS_BACK,
     ),
     "exc missing": ("del sys.modules['torch._inductor.exc']", FALLS_BACK),
     "exc empty": ("sys.modules['torch._inductor.exc'] = type(exc)('torch._inductor.exc')", FALLS_BACK),
     "call_function takes more": (
-        "f = graph.GraphLowering.call_function\n"
-        "graph.GraphLowering.call_function = lambda self, target, args, kwargs, more=None: f(self, target, args, kwargs)",
+        (
+            "f = graph.GraphLowering.call_function\n"
+            "graph.GraphLowering.call_function = lambda self, target, args, kwargs, more=None: f(self, target, args, kwargs)"
+        ),
         AS_EVER,
     ),
     "call_function with other names": (
-        "f = graph.GraphLowering.call_function\n"
-        "graph.GraphLowering.call_function = lambda self, t, a, k: f(self, t, a, k)",
+        (
+            "f = graph.GraphLowering.call_function\n"
+            "graph.GraphLowering.call_function = lambda self, t, a, k: f(self, t, a, k)"
+        ),
         AS_EVER,
     ),
     "call_function that does not ask for the text": (
-        "f = graph.GraphLowering.call_function\n"
-        "graph.GraphLowering.call_function = lambda self, *all: [f][0](self, *all)",
+        (
+            "f = graph.GraphLowering.call_function\n"
+            "graph.GraphLowering.call_function = lambda self, *all: [f][0](self, *all)"
+        ),
         AS_EVER,
     ),
     "an error with a text of its own": (

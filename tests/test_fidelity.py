@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 from installed import DEMO_IS_EQUAL, RELEASE, SERIES
 
-import lowering_hooks
+from lowering_hooks.cli.compile_process import WORKER_FOLDER
 
 TESTS = Path(__file__).parent
-PACKAGE = Path(lowering_hooks.__file__).parent
 
 # Kept in step with the worker by test_every_case_is_compared.
 FEEDS = [
@@ -73,7 +72,7 @@ def cases(run, record, tmp_path_factory) -> Iterator[Cases]:
     def compiled(mode: str) -> dict[str, Any]:
         output = folder / f"{mode}.json"
         detail = "graph" if mode == "bounded_ir" else "args"
-        run(TESTS / "fidelity_worker.py", mode, str(output), str(PACKAGE), LOWERING_HOOKS_DETAIL=detail)
+        run(TESTS / "fidelity_worker.py", mode, str(output), str(WORKER_FOLDER), LOWERING_HOOKS_DETAIL=detail)
         return json.loads(output.read_text())["cases"]
 
     yield compiled

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-import lowering_hooks
 from lowering_hooks.cli import demo
+from lowering_hooks.cli.compile_process import WORKER_FOLDER
 
 pytestmark = [
     pytest.mark.gpu,
@@ -19,14 +19,13 @@ pytestmark = [
 
 DEVICE = "cuda"
 WORKER = Path(__file__).with_name("fidelity_worker.py")
-PACKAGE = Path(lowering_hooks.__file__).parent
 
 
 def test_every_fidelity_case_compiles_as_in_stock(run, tmp_path) -> None:
     found = {}
     for mode in ("stock", "hooked"):
         output = tmp_path / f"{mode}.json"
-        run(WORKER, mode, str(output), str(PACKAGE), DEVICE)
+        run(WORKER, mode, str(output), str(WORKER_FOLDER), DEVICE)
         found[mode] = json.loads(output.read_text())["cases"]
     assert any("triton" in source for case in found["stock"].values() for source in case["code"])
     assert found["hooked"].keys() == found["stock"].keys()

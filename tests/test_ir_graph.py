@@ -8,12 +8,11 @@ import types
 
 import pytest
 import torch
-import torch._inductor.ir as ir
-import torch._inductor.lowering as lowering
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from installed import SERIES
 from lowered import arguments_of, chain, op
+from torch._inductor import ir, lowering
 
 import lowering_hooks
 from lowering_hooks.describe.graph import extent_text, graph_text

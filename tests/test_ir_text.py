@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch._inductor.graph
-import torch._inductor.ir as ir
 from lowered import arguments_of, chain
+from torch._inductor import ir
 
 import lowering_hooks
 from lowering_hooks.hooks.ir_text import BoundedIR

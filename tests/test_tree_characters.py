@@ -11,11 +11,11 @@ import types
 import pytest
 import torch
 import torch._inductor.config as inductor_config
-import torch._inductor.ir as ir
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from installed import SERIES
 from lowered import arguments_of, chain, op, stock
+from torch._inductor import ir
 from torch._inductor.exc import OperatorIssue
 from torch.fx.immutable_collections import immutable_dict, immutable_list
 

@@ -13,10 +13,10 @@ import weakref
 import pytest
 import torch
 import torch._inductor.graph
-import torch._inductor.ir as ir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lowered import arguments_of, chain, stock
+from torch._inductor import ir
 
 import lowering_hooks
 from lowering_hooks.hooks import writing

@@ -1,6 +1,6 @@
 """Runs one vLLM engine in processes of its own, and returns what came of it.
 
-Taken in by ``verify.py`` and by ``benchmarks/vllm_engine.py``, in the engine's environment.
+``verify.py`` and ``benchmarks/vllm_engine.py`` import this in the engine's environment.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-STOCK, PLAIN_SET_PROXY, OURS = "stock", "plain set proxy", "lowering-hooks"
-# Seconds that an engine may take beside the deadline of its lowerings.
+from lowering_hooks.cli.compile_process import OURS, PLAIN_SET_PROXY
+from lowering_hooks.cli.environment import uncached
+
+# An engine may take so many seconds, whatever deadline its lowerings have.
 LIMIT: Final = 420.0
 WORKER: Final = Path(__file__).with_name("engine_worker.py")
 
 
 class EngineError(RuntimeError):
-    """An engine ended without an answer; the text has the end of its log."""
+    """An engine ended without an answer; the message holds the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Case:
     """One engine to run.
 
     Attributes:
-        variant: ``"stock"``, ``"plain set proxy"`` or ``"lowering-hooks"``.
+        variant: As ``compile_process.VARIANTS`` has them.
         config: The model's ``config.json``.
         functional: Whether the functional kernels replace vLLM's.
         compiled_experts: Whether its routed experts are ``_C::cpu_fused_moe``, and not
@@ -68,9 +70,9 @@ class Outcome:
 
     Attributes:
         answer: What the engine answered (``engine_worker.py``); None where the deadline ended it.
-        processes: What was seen of each process (the plugin's ``Observed``), with its ``report``: that of
-            lowering-hooks, which has timed its texts itself, or None.
-        seconds: How long it all took.
+        processes: What the plugin saw of each process (its ``Observed``), with the ``report`` that
+            lowering-hooks wrote there, or None.  Where there is one, it has the seconds of the texts.
+        seconds: How long the engine took, from its start to its end.
     """
 
     answer: dict[str, Any] | None
@@ -91,7 +93,7 @@ class Outcome:
         return {op["op"] for report in self.reports for op in report["ops"] if op["fallbacks"]}
 
     def total(self, what: str) -> float:
-        """Return the sum over the processes of a number that was seen."""
+        """Return the sum over the processes of a number that the plugin saw."""
         return sum(process[what] for process in self.processes)
 
 
@@ -142,21 +144,25 @@ def run(case: Case, folder: Path) -> Outcome:
 
 
 def environment(case: Case, own: Path, cache: Path) -> dict[str, str]:
-    unwanted = ("LOWERING_HOOKS", "TORCH_", "TORCHDYNAMO", "TORCHINDUCTOR", "VLLM_")
-    found = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+    """Return the environment of a case's engine.
+
+    Args:
+        case: The engine to run.
+        own: The folder of this case's files.
+        cache: The folder for what later cases may use again.
+    """
+    # An engine compiles as it does for its users: in a pool of processes, with vector instructions.
+    found = uncached(cache / "inductor", clear=("TORCH_", "VLLM_"), autoload=case.autoload, quick=False)
     found |= {
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_ENABLE_V1_MULTIPROCESSING": str(int(case.multiprocessing)),
         "VLLM_CACHE_ROOT": str(cache / "vllm"),
-        # A graph from a cache is not lowered.
+        # vLLM's own cache: a graph that it has is not lowered.
         "VLLM_DISABLE_COMPILE_CACHE": "1",
-        "TORCHINDUCTOR_FX_GRAPH_CACHE": "0",
-        "TORCHINDUCTOR_AUTOGRAD_CACHE": "0",
-        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
         "PYTHONDONTWRITEBYTECODE": "",
-        # A worker's report is written at its end, which takes seconds.  0.22.1 does not know the variable.
+        # A worker writes its report when it ends, which takes seconds (vLLM 0.32.0; 0.22.1 ignores this).
         "VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS": "60",
         "VLLM_DOWNSTREAM": json.dumps(
             {
@@ -173,8 +179,6 @@ def environment(case: Case, own: Path, cache: Path) -> dict[str, str]:
         found["LOWERING_HOOKS_REPORT"] = str(own / "reports" / "%p.json")
     else:
         found["LOWERING_HOOKS"] = "0"
-    if not case.autoload:
-        found["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
     if case.plugins is not None:
         found["VLLM_PLUGINS"] = ",".join((*case.plugins, "downstream"))
     if case.tensor_parallel > 1:

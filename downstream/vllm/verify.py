@@ -1,8 +1,8 @@
 """Runs vLLM engines with and without lowering-hooks, and writes ``docs/vllm.json`` and ``docs/vllm.md``.
 
-``python downstream/vllm/verify.py current`` or ``hang``, in the engine's environment, takes minutes; the
-other engine keeps what its last run found.  ``--check`` changes nothing and fails where the page is not the
-one that the JSON makes.
+``python downstream/vllm/verify.py current`` or ``hang``, in the engine's environment, takes minutes; of the
+other engine the files keep what its last run found.  ``--check`` changes nothing, and fails where the page is
+not the one that the JSON makes; it needs nothing but ``packaging``.
 """
 
 from __future__ import annotations
@@ -18,24 +18,26 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from engine import OURS, STOCK, Case, Outcome, run
+from engine import Case, Outcome, run
 from models import deepseek_v2, llama, qwen2_moe
 
+from lowering_hooks.cli.compile_process import OURS, STOCK
+from lowering_hooks.cli.tables import table
+
 ROOT = Path(__file__).resolve().parent.parent.parent
-# What the tests know of the machine.
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tools"))
 from machine import cpu
 
 DATA, PAGE = ROOT / "docs" / "vllm.json", ROOT / "docs" / "vllm.md"
 
-# As Observed.process has them.
+# The processes of an engine, named as the plugin's `Observed.process` has them.
 ONE_WORKER = {"engine_worker.py", "EngineCore", "VllmWorker-0"}
 TWO_WORKERS = {*ONE_WORKER, "VllmWorker-1"}
-# In the processes that vLLM starts by default.
+# The smallest engine, with the processes that vLLM starts by default.
 SMALL = Case(STOCK, llama(), multiprocessing=True)
 TENSOR_PARALLEL = "Llama, tensor parallel 2"
 VLLM_PROXY = "vllm.env_override._VllmFallbackAllowList"
-# Stock survives these depths of dense layers, and does not survive the other in the deadline, in seconds.
+# Stock ends at the first two depths of dense layers, and does not at the third within these seconds.
 SURVIVED, NOT_SURVIVED, DEADLINE = (8, 10), 24, 120.0
 
 HEAD = """\
@@ -64,7 +66,7 @@ class Verdict:
     Attributes:
         claim: What must hold.
         holds: Whether it did.
-        seen: What was seen, in a few words; may be empty.
+        seen: What the engines did, in a few words; may be empty.
     """
 
     claim: str
@@ -72,7 +74,7 @@ class Verdict:
     seen: str = ""
 
 
-# On stock and with lowering-hooks.
+# What came of a case on stock, and with lowering-hooks.
 Pair = tuple[Outcome, Outcome]
 
 
@@ -95,7 +97,7 @@ class Runs:
         return self(name, case), self(name, replace(case, variant=OURS))
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of what answered, which are the same in all."""
+        """Return the versions of vLLM, PyTorch and Python, which are the same in all that answered."""
         names = ("vllm", "torch", "python")
         answers = [outcome.answer for _, outcome in self.outcomes.values() if outcome.answer]
         (found,) = {tuple(answer[name] for name in names) for answer in answers}
@@ -106,7 +108,7 @@ class Runs:
 
 
 def _summary(case: Case, outcome: Outcome) -> dict[str, Any]:
-    """Return of an outcome what the page and its reader want."""
+    """Return the part of an outcome that is kept in the JSON."""
     answer = outcome.answer or {}
     return {
         "model": case.config["model_type"],
@@ -207,7 +209,8 @@ def hang(runs: Runs) -> Iterable[Verdict]:
 
 
 def excluded(runs: Runs) -> Iterable[Verdict]:
-    # Without a compile of the model: what is asked is what is loaded and allowed.
+    """Check the ways to keep lowering-hooks out of an engine."""
+    # Nothing need be compiled to see what is loaded and allowed.
     case = replace(SMALL, variant=OURS, eager=True, plugins=())
     unnamed = runs("Llama, VLLM_PLUGINS names others", case)
     yield Verdict(
@@ -242,6 +245,7 @@ def same_answers(name: str, outcomes: Pair) -> Verdict:
 
 
 def tells_apart(one: Outcome, other: Outcome) -> Verdict:
+    """Check that two models with other weights answer differently: else equal answers would say nothing."""
     assert one.answer is not None
     assert other.answer is not None
     return Verdict(
@@ -322,13 +326,12 @@ def page(data: Mapping[str, Any]) -> str:
 
 def _section(engine: str, found: Mapping[str, Any]) -> str:
     versions = found["versions"]
-    rows = [("claim", "verdict", "seen"), ("---",) * 3]
-    rows += [(verdict["claim"], _word(verdict), verdict["seen"]) for verdict in found["verdicts"]]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    rows = [(verdict["claim"], _word(verdict), verdict["seen"]) for verdict in found["verdicts"]]
     return (
         f"\n## {TITLES[engine]}\n\nvLLM {versions['vllm']}, PyTorch {versions['torch']}, "
         f"Python {versions['python']}; {found['date']}, {found['cpu']}, {found['cores']} cores; "
-        f"{len(found['cases'])} engines in {found['seconds'] / 60:.0f} minutes.\n\n{table}\n"
+        f"{len(found['cases'])} engines in {found['seconds'] / 60:.0f} minutes.\n\n"
+        f"{table(('claim', 'verdict', 'seen'), rows)}\n"
     )
 
 

@@ -13,6 +13,7 @@ from .. import report_file
 from ..inductor.modules import import_problem
 from ..inductor.versions import torch_is_there
 from . import check, demo
+from .compile_process import WorkerError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,13 +99,13 @@ def _report(files: Sequence[str], as_json: bool) -> int:
 
 
 def _run(task: Callable[[], check.Verdict | demo.Outcome], command: str, as_json: bool) -> int:
-    """Run what compiles in processes of its own, and print what came of it."""
+    """Run a command that compiles in processes of its own, and print what came of it."""
     if not torch_is_there():
         print(f"lowering-hooks {command}: PyTorch is not installed here", file=sys.stderr)
         return 1
     try:
         found = task()
-    except demo.WorkerError as error:
+    except WorkerError as error:
         print(f"lowering-hooks {command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
-"""``lowering-hooks check``: for a Dockerfile or a CI job, whether it works with the PyTorch that is there.
+"""``lowering-hooks check`` tells a Dockerfile or a CI job whether it works with the PyTorch that is there.
 
-One small graph is compiled as stock and with lowering-hooks, each in a process of its own, and compared.
+It compiles one small graph as stock and with lowering-hooks, each in a process of its own, and compares the
+two.
 """
 
 from __future__ import annotations
@@ -15,22 +16,23 @@ import lowering_hooks
 from ..describe.words import counted
 from ..inductor.modules import import_problem
 from ..status import Status
-from . import demo
+from . import compile_process, demo
+from .compile_process import OURS, SHALLOW_LAYERS, STOCK, Spec
 
-# Seconds that the second compile of a process may take.  It takes one or two.
+# The second compile of a process may take so many seconds; it takes one or two.
 _DEADLINE: Final = 60.0
 _CASE: Final = "INFO on"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found.
+    """What the check found.
 
     Attributes:
         ok: Whether something is hooked, and the compile came out as stock's.
         words: The same in a sentence.
         status: What is hooked in this process.
-        compiled: The compile with lowering-hooks beside stock's; None where nothing is hooked.
+        compiled: How the compile with lowering-hooks compares with stock's; None where nothing is hooked.
         stock_characters: The size of the text that stock logged; None where nothing is hooked.
     """
 
@@ -69,7 +71,7 @@ class Verdict:
 
 
 def run(progress: IO[str]) -> Verdict:
-    """Check.
+    """Compile, and compare.
 
     Args:
         progress: Where to write what is running, and for how long.
@@ -84,14 +86,13 @@ def run(progress: IO[str]) -> Verdict:
     if status.state != "active":
         return Verdict(False, f"NOT hooked: {status.reason}", status)
 
-    layers = demo.SHALLOW_LAYERS
-    events = {}
+    compiled = {}
     with tempfile.TemporaryDirectory(prefix="lowering-hooks-check-") as folder:
-        for variant in (demo.STOCK, demo.OURS):
-            spec = {"variant": variant, "info": True, "failing": False, "shallow": layers, "layers": layers}
-            events[variant] = demo.run_worker(spec, _DEADLINE, folder, variant, progress)
-    stock = events[demo.STOCK]
-    row = demo.row_of(_CASE, demo.OURS, events[demo.OURS], stock["shallow"])
+        for variant in (STOCK, OURS):
+            spec = Spec(variant, layers=SHALLOW_LAYERS, info=True)
+            compiled[variant] = compile_process.run_worker(spec, _DEADLINE, folder, variant, progress)
+    stock = compiled[STOCK].shallow
+    row = demo.row_of(_CASE, OURS, compiled[OURS], stock)
     if row.good:
         words = f"works: by {status.strategy}, what is compiled is what stock PyTorch makes"
     else:
@@ -99,4 +100,4 @@ def run(progress: IO[str]) -> Verdict:
             "does NOT work here: what is compiled is not what stock PyTorch makes; "
             "LOWERING_HOOKS=0 switches it off"
         )
-    return Verdict(row.good, words, status, row, stock["shallow"]["characters"])
+    return Verdict(row.good, words, status, row, stock.characters)

@@ -1,63 +1,69 @@
 """The demo: one decoder, compiled as stock, with a plain set proxy and with lowering-hooks.
 
-Every compile runs in a process of its own (``worker/demo_worker.py``) and is killed at its deadline.
+Every compile runs in a process of its own (``compile_process.py``).
 """
 
 from __future__ import annotations
 
 import json
-import os
-import queue
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import IO, Any, Final
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import IO, Final
 
 from ..compat import release_of
 from ..describe.words import counted
-
-STOCK, PLAIN_SET_PROXY, OURS = "stock", "plain set proxy", "lowering-hooks"
-VARIANTS: Final = (STOCK, PLAIN_SET_PROXY, OURS)
-# The text replaced by nothing: what the benchmarks measure against.
-IDEAL: Final = "ideal"
+from .compile_process import (
+    ATEN_OP,
+    CUSTOM_OP,
+    NOTHING,
+    OURS,
+    PLAIN_SET_PROXY,
+    SHALLOW_LAYERS,
+    STOCK,
+    VARIANTS,
+    Compiled,
+    Ended,
+    Spec,
+    run_worker,
+)
+from .tables import table
 
 FAILING: Final = "failing op"
 FAILING_ATEN: Final = "failing aten op"
 EQUAL: Final = "equal to eager"
-# Stock keeps the strides of untagged ops on 2.6 and from 2.8 on.
+# Stock keeps the strides of untagged ops only on 2.6 and from 2.8 on.
 AS_STOCK: Final = "NOT equal, nor is stock"
-# What has a lowering that fails, behind the decoder's layers: nothing, one of its own ops, one of PyTorch's.
-NOTHING, CUSTOM_OP, ATEN_OP = "", "custom op", "aten op"
-# label, INFO logging on, what fails
-CASES: Final = (
-    ("INFO off", False, NOTHING),
-    ("INFO on", True, NOTHING),
-    (FAILING, False, CUSTOM_OP),
-    (FAILING_ATEN, False, ATEN_OP),
-)
-_FAILING_CASES: Final = (FAILING, FAILING_ATEN)
 
-# Deep enough that stock does not end.  From about 32 layers on it ends again, on 2.12.1: its text overflows
-# Python's stack, and the compile fails with a RecursionError.
+
+@dataclass(frozen=True)
+class Case:
+    """A situation in which the variants are compared.
+
+    Attributes:
+        name: What it is called in the table.
+        info: Whether Inductor logs at INFO.
+        failing: What fails: nothing, one of the decoder's own ops or one of PyTorch's.
+    """
+
+    name: str
+    info: bool = False
+    failing: str = NOTHING
+
+
+CASES: Final = (
+    Case("INFO off"),
+    Case("INFO on", info=True),
+    Case(FAILING, failing=CUSTOM_OP),
+    Case(FAILING_ATEN, failing=ATEN_OP),
+)
+_FAILING_CASES: Final = tuple(case.name for case in CASES if case.failing)
+
+# Deep enough that stock does not end.  From about 32 layers on it ends again: its text overflows Python's
+# stack, and the compile fails with a RecursionError (seen on PyTorch 2.12.1).
 DEFAULT_LAYERS: Final = 24
 DEFAULT_DEADLINE: Final = 60.0
-# The depth at which stock ends at once on every series, so that its code can be compared.
-SHALLOW_LAYERS: Final = 3
-# Seconds a process may take until its first compile is done: PyTorch's import, a cold C++ compiler.
-START_UP: Final = 300.0
-
-_RUN_WORKER: Final = "import runpy, sys; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
-
-
-class WorkerError(RuntimeError):
-    """A compile's process ended without saying what came of it."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +74,15 @@ class Row:
         case: ``"INFO off"``, ``"INFO on"``, ``"failing op"`` or ``"failing aten op"``.
         variant: ``"stock"``, ``"plain set proxy"`` or ``"lowering-hooks"``.
         seconds: How long the compile of the deep model took; None where the deadline ended it.
-        characters: The size of the logged text, or of the error message; None where it never came.
+        characters: The size of the logged text, or of the error message; None where the deadline came first.
         result: ``"equal to eager"``, ``"NOT equal"`` or ``"FAILED"``, and ``"NOT equal, nor is stock"`` where
-            stock's own shallow compile is not equal either; of a failing op ``"same error"`` (as stock's),
+            stock's own shallow compile is not equal either; where an op fails, ``"same error"`` (as stock's),
             ``"OTHER ERROR"`` or ``"NO ERROR"``; ``"-"`` where the deadline came first.
         code_identical: Whether the shallow model's generated code is stock's, to the byte; None where an
             op fails, since no code is generated then.
-        strides_identical: Whether its kernels were handed the strides that stock hands them.
-        error: What else went wrong.
+        strides_identical: Whether the shallow model's kernels were handed the strides that stock hands them;
+            None where an op fails, since no kernel runs then.
+        error: The beginning of the message of an error that was not made on purpose.
     """
 
     case: str
@@ -100,7 +107,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything the demo found."""
+    """Everything the demo found.
+
+    Attributes:
+        torch_version: The version of PyTorch that compiled.
+        layers: The depth of the deep model.
+        shallow_layers: The depth at which code and strides are compared.
+        deadline: Seconds that the compile of the deep model had.
+        rows: One for each case and variant.
+        notes: Lines that explain the rows.
+    """
 
     torch_version: str
     layers: int
@@ -111,7 +127,7 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether lowering-hooks ended everywhere, equal and identical."""
+        """Whether every compile with lowering-hooks ended, and came out as stock's."""
         return all(row.good for row in self.rows if row.variant == OURS)
 
     def as_json(self) -> str:
@@ -127,11 +143,8 @@ class Outcome:
             "generated code",
             "kernel strides",
         )
-        cells = [header, *(self._cells(row) for row in self.rows)]
-        widths = [max(len(line[i]) for line in cells) for i in range(len(header))]
-        lines = [f"| {' | '.join(map(str.ljust, line, widths))} |" for line in cells]
-        lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-        return "\n".join([*lines, "", *self.notes])
+        cells = table(header, (self._cells(row) for row in self.rows), aligned=True)
+        return "\n".join([cells, "", *self.notes])
 
     def _cells(self, row: Row) -> tuple[str, ...]:
         ended = f"no end in {self.deadline:g} s" if row.seconds is None else f"{row.seconds:.1f} s"
@@ -164,23 +177,14 @@ def run(layers: int, deadline: float, progress: IO[str], device: str = "cpu") ->
     rows: list[Row] = []
     torch_version, hooked = "", ""
     with tempfile.TemporaryDirectory(prefix="lowering-hooks-demo-") as folder:
-        for case, info, failing in CASES:
-            stock: Mapping[str, Any] = {}
+        for case in CASES:
+            stock: Ended | None = None
             for variant in VARIANTS:
-                spec = {
-                    "variant": variant,
-                    "info": info,
-                    "failing": failing,
-                    "shallow": shallow,
-                    "layers": layers,
-                    "device": device,
-                }
-                events = run_worker(spec, deadline, folder, f"{case}, {variant}", progress)
-                if variant == STOCK:
-                    stock = events["shallow"]
-                torch_version = events["start"]["torch"]
-                hooked = events["start"]["status"] or hooked
-                rows.append(row_of(case, variant, events, stock))
+                spec = Spec(variant, layers, shallow, case.info, case.failing, device)
+                compiled = run_worker(spec, deadline, folder, f"{case.name}, {variant}", progress)
+                stock = stock or compiled.shallow
+                torch_version, hooked = compiled.torch, compiled.status or hooked
+                rows.append(row_of(case.name, variant, compiled, stock))
     notes = (
         f"PyTorch {torch_version}, Python {sys.version.split()[0]}, {device.upper()}.",
         f"Code and strides are compared at {counted(shallow, 'layer')}, which stock survives.",
@@ -191,32 +195,37 @@ def run(layers: int, deadline: float, progress: IO[str], device: str = "cpu") ->
     return Outcome(torch_version, layers, shallow, deadline, tuple(rows), notes)
 
 
-def row_of(case: str, variant: str, events: Mapping[str, Mapping[str, Any]], stock: Mapping[str, Any]) -> Row:
-    shallow, deep = events["shallow"], events.get("deep")
+def row_of(case: str, variant: str, compiled: Compiled, stock: Ended) -> Row:
+    """Return what came of a variant beside what came of stock's shallow compile in the same case."""
+    shallow, deep = compiled.shallow, compiled.deep
     failing = case in _FAILING_CASES
-    if deep is None:
-        result = "-"
-    elif failing:
-        same = deep["error"] == stock["error"] and deep["cause"] and stock["cause"]
-        result = "same error" if same else "OTHER ERROR" if deep["error"] else "NO ERROR"
-    elif deep["error"]:
-        result = "FAILED"
-    else:
-        result = EQUAL if deep["equal"] and shallow["equal"] else "NOT equal" if stock["equal"] else AS_STOCK
     return Row(
         case,
         variant,
-        seconds=deep["seconds"] if deep else None,
-        characters=deep["characters"] if deep else None,
-        result=result,
+        seconds=deep.seconds if deep else None,
+        characters=deep.characters if deep else None,
+        result=_result(failing, shallow, deep, stock),
         # Where stock generated no code, nothing was compiled.
-        code_identical=None if failing else bool(stock["code"]) and shallow["code"] == stock["code"],
-        strides_identical=None if failing else shallow["strides"] == stock["strides"],
-        error=deep["message"] if deep else "",
+        code_identical=None if failing else bool(stock.code) and shallow.code == stock.code,
+        strides_identical=None if failing else shallow.strides == stock.strides,
+        error=deep.message if deep else "",
     )
 
 
-def _notes(rows: list[Row], torch_version: str, layers: int) -> Iterator[str]:
+def _result(failing: bool, shallow: Ended, deep: Ended | None, stock: Ended) -> str:
+    if deep is None:
+        return "-"
+    if failing:
+        same = deep.error == stock.error and deep.cause and stock.cause
+        return "same error" if same else "OTHER ERROR" if deep.error else "NO ERROR"
+    if deep.error:
+        return "FAILED"
+    if deep.equal and shallow.equal:
+        return EQUAL
+    return "NOT equal" if stock.equal else AS_STOCK
+
+
+def _notes(rows: Sequence[Row], torch_version: str, layers: int) -> Iterator[str]:
     release = release_of(torch_version)
     for row in rows:
         if row.error:
@@ -241,142 +250,3 @@ def _notes(rows: list[Row], torch_version: str, layers: int) -> Iterator[str]:
             "A plain set proxy drops the layout constraint: the experts' kernel, which reads rows as they "
             "lie in eager, was handed a transposed tensor."
         )
-
-
-def run_worker(
-    spec: Mapping[str, Any], deadline: float, folder: str, label: str, progress: IO[str]
-) -> dict[str, Mapping[str, Any]]:
-    """Run one process and return its events: "start", "shallow", and "deep" unless its deadline came."""
-    events: dict[str, Mapping[str, Any]] = {}
-    clock = _Clock(label, progress)
-    with _worker(spec, folder) as (process, messages, errors):
-        limit = time.monotonic() + START_UP
-        while "deep" not in events:
-            try:
-                message = messages.get(timeout=0.2)
-            except queue.Empty:
-                clock.tick()
-                if time.monotonic() < limit:
-                    continue
-                if "shallow" not in events:
-                    raise WorkerError(f"{label}: no compile ended in {START_UP:g} s") from None
-                break
-            if message is None:
-                process.wait()
-                errors.seek(0)
-                tail = errors.read()[-2000:].strip()
-                raise WorkerError(f"{label}: exit status {process.returncode}\n{tail}")
-            if message["event"] == "begin" and message["case"] == "deep":
-                clock.restart()
-                limit = time.monotonic() + deadline
-            elif message["event"] == "end":
-                events[message["case"]] = message
-            elif message["event"] == "start":
-                events["start"] = message
-    seconds = events["deep"]["seconds"] if "deep" in events else None
-    clock.end(f"no end in {deadline:g} s" if seconds is None else f"{seconds:.1f} s")
-    return events
-
-
-@contextmanager
-def _worker(
-    spec: Mapping[str, Any], folder: str
-) -> Iterator[tuple[subprocess.Popen[str], queue.Queue[Any], IO[str]]]:
-    """Start the process; yield it with a queue of its messages (None at their end) and its standard error."""
-    script = Path(__file__).parent / "worker" / "demo_worker.py"
-    command = [sys.executable, "-c", _RUN_WORKER, str(script), json.dumps(spec)]
-    with (
-        tempfile.TemporaryFile("w+", errors="replace") as errors,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            cwd=folder,
-            env=_environment(spec, folder),
-            start_new_session=True,
-        ) as process,
-    ):
-        messages: queue.Queue[Any] = queue.Queue()
-        reader = threading.Thread(target=_read, args=(process.stdout, messages), daemon=True)
-        reader.start()
-        try:
-            yield process, messages, errors
-        finally:
-            _kill(process)
-            process.wait()
-            reader.join()
-
-
-def _read(lines: Any, messages: queue.Queue[Any]) -> None:
-    for line in lines:
-        if line.startswith("{"):
-            messages.put(json.loads(line))
-    messages.put(None)
-
-
-def _environment(spec: Mapping[str, Any], folder: str) -> dict[str, str]:
-    # A strategy may be asked for, to see it; whatever else is set would change what is shown.
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name == "LOWERING_HOOKS_STRATEGY"
-        or not name.startswith(
-            ("LOWERING_HOOKS", "TORCH_LOGS", "TORCH_COMPILE", "TORCHDYNAMO", "TORCHINDUCTOR")
-        )
-    }
-    if spec["variant"] != OURS:
-        environment["LOWERING_HOOKS"] = "0"
-    environment.update(
-        # A cached graph is not lowered.  Disabling every cache would, on 2.5 to 2.7, also put the path of a
-        # folder made for the process into the generated code.
-        TORCHINDUCTOR_FX_GRAPH_CACHE="0",
-        TORCHINDUCTOR_AUTOGRAD_CACHE="0",
-        TORCHINDUCTOR_CACHE_DIR=os.path.join(folder, "cache"),
-        # No pool of compile processes that would outlive the deadline.
-        TORCHINDUCTOR_COMPILE_THREADS="1",
-        # Scalar C++: spares every process the 20 s of finding out what vector instructions there are.
-        TORCHINDUCTOR_VEC_ISA_OK="0",
-    )
-    return environment
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    """End the process with its children: a compiler may be running."""
-    try:
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    except ProcessLookupError:
-        pass
-
-
-@dataclass
-class _Clock:
-    """Shows what is running, and for how long: in place on a terminal, else a line every so often."""
-
-    label: str
-    stream: IO[str]
-    phase: str = "starting"
-    since: float = field(default_factory=time.monotonic)
-    shown: float = field(default_factory=time.monotonic)
-
-    def restart(self) -> None:
-        self.phase, self.since = "compiling", time.monotonic()
-
-    def tick(self) -> None:
-        now = time.monotonic()
-        terminal = self.stream.isatty()
-        if now - self.shown < (0.2 if terminal else 10.0):
-            return
-        self.shown = now
-        line = f"{self.label}: {self.phase}, {now - self.since:.0f} s"
-        self.stream.write(f"\r\033[K{line}" if terminal else f"{line}\n")
-        self.stream.flush()
-
-    def end(self, what: str) -> None:
-        start = "\r\033[K" if self.stream.isatty() else ""
-        self.stream.write(f"{start}{self.label}: {what}\n")
-        self.stream.flush()

@@ -21,6 +21,8 @@ def vllm_conflict(inductor: Inductor) -> tuple[str, ...]:
     if not any(is_vllms(attribute(module, "FALLBACK_ALLOW_LIST")) for module in modules):
         return ()
     return (
-        "vLLM replaced FALLBACK_ALLOW_LIST: the ops it covers (vllm::*, vllm_aiter::*) take the allow-list "
-        "branch, with no log line and no stride guarantee",
+        (
+            "vLLM replaced FALLBACK_ALLOW_LIST: the ops it covers (vllm::*, vllm_aiter::*) take the allow-list "
+            "branch, with no log line and no stride guarantee"
+        ),
     )

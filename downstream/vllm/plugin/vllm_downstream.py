@@ -1,6 +1,6 @@
 """What the downstream checks add to vLLM: a plugin, called in every process that vLLM starts.
 
-``VLLM_DOWNSTREAM`` says, as one JSON object, what is wanted; without it nothing is done:
+``VLLM_DOWNSTREAM`` says, as one JSON object, what to add; without it the plugin does nothing:
 
 ====================  ==================================================================================
 ``observed``          folder into which each process writes ``PID.json`` (:class:`Observed`)
@@ -11,7 +11,8 @@
 ``texts``             whether Inductor's texts are timed, which lowering-hooks does itself
 ====================  ==================================================================================
 
-Stock must be stock: nothing of lowering-hooks is imported here.
+Stock must be stock: this imports nothing of lowering-hooks but the demo's plain set proxy, a module that
+stands alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import importlib.util
 import json
 import multiprocessing
 import os
-import runpy
 import sys
 import time
 import zlib
@@ -52,14 +52,14 @@ def plugin() -> None:
 
 @dataclass
 class Observed:
-    """What was seen of one process.
+    """What the observer saw of one process.
 
     Attributes:
         process: Its script, or the name that vLLM gave it.
         lowerings: How many graphs were lowered to their end.
         lowering_seconds: How long that took, the texts included.
         lowering_since: When the lowering that is running began, in seconds since the epoch.
-        texts: How many texts of ops Inductor wrote; so with the next two, where they are timed.
+        texts: How many texts of ops Inductor wrote; 0 where texts are not timed, as the next two.
         text_seconds: How long these took.
         text_characters: How long these were.
         allow_lists: The types of Inductor's FALLBACK_ALLOW_LIST, where it is defined and where it is
@@ -79,7 +79,7 @@ class Observed:
 
 
 class Observer:
-    """Times GraphLowering.run, and writes what was seen before and after each."""
+    """Times ``GraphLowering.run``, and writes what it saw before and after each call."""
 
     def __init__(self, folder: Path, texts: bool) -> None:
         name = multiprocessing.current_process().name
@@ -144,7 +144,7 @@ def _type_name(value: Any) -> str:
 def register_seeded_weights(seed: int) -> None:
     """Register the load format ``seeded``: random weights as large as trained ones.
 
-    vLLM's own ``dummy`` draws them so small that all models answer alike.
+    vLLM's own format ``dummy`` draws them so small that all models answer alike.
     """
     from vllm.model_executor.model_loader import register_model_loader
     from vllm.model_executor.model_loader.base_loader import BaseModelLoader
@@ -164,15 +164,20 @@ def register_seeded_weights(seed: int) -> None:
 
 
 def replace_allow_list(wanted: str) -> None:
-    from torch._inductor import graph, lowering
+    """Replace Inductor's allow list.
 
+    Args:
+        wanted: ``original`` or ``plain set proxy``.
+    """
     if wanted == "original":
-        # As vLLM's proxy keeps it, in 0.32.0.
+        from torch._inductor import graph, lowering
+
+        # vLLM 0.32.0: its proxy keeps the original under this name; if missing: AttributeError.
         graph.FALLBACK_ALLOW_LIST = lowering.FALLBACK_ALLOW_LIST = lowering.FALLBACK_ALLOW_LIST._inner
-    else:
-        # Found without an import, which would apply it.
-        package = Path(importlib.util.find_spec("lowering_hooks").origin)
-        demo = runpy.run_path(str(package.parent / "cli" / "worker" / "demo_worker.py"))
-        install = demo["install_plain_set_proxy"]
-        install.__globals__["NAMESPACE"] = "vllm"
-        install(graph, lowering)
+        return
+    # Importing lowering-hooks to find this folder would apply it.
+    package = Path(importlib.util.find_spec("lowering_hooks").origin).parent
+    sys.path.append(str(package / "cli" / "worker"))
+    from demo_compiling import install_plain_set_proxy
+
+    install_plain_set_proxy("vllm")

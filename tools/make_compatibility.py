@@ -1,8 +1,8 @@
-"""Writes ``compatibility.json`` and ``compatibility.md`` from what runs of the test matrix measured.
+"""Writes ``docs/compatibility.json`` and ``docs/compatibility.md`` from what runs of the test matrix measured.
 
-``python docs/make_compatibility.py MEASURED`` takes in ``MEASURED/SERIES/*.json``, as ``nox -s tests`` leaves them; a series
-that was not run keeps what its last run measured.  ``--check`` changes nothing and fails where the page is not the one
-that the JSON makes.  Needs nothing but the standard library and ``packaging``.
+``python tools/make_compatibility.py MEASURED`` takes in ``MEASURED/SERIES/*.json``, as ``nox -s tests`` leaves
+them; a series that was not run keeps what its last run measured.  ``--check`` changes nothing, and fails where
+the page is not the one that the JSON makes.  It needs nothing but the standard library and ``packaging``.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
 from compat import RELEASES, Release
+from lowering_hooks.cli.tables import table
 
-DATA, PAGE = HERE / "compatibility.json", HERE / "compatibility.md"
+DATA, PAGE = ROOT / "docs" / "compatibility.json", ROOT / "docs" / "compatibility.md"
 TOPICS = ("suite", "depth", "fidelity")
 
 HEAD = """\
@@ -53,7 +54,7 @@ SET_PROXY_NOTES = {
 
 
 def take_in(measured: Path) -> dict[str, Any]:
-    """Return the data with the series that ``measured`` has in full."""
+    """Return the known data, with the series replaced that ``measured`` has in full."""
     data: dict[str, Any] = json.loads(DATA.read_text()) if DATA.exists() else {}
     for row in RELEASES:
         files = {topic: measured / row.series / f"{topic}.json" for topic in TOPICS}
@@ -69,19 +70,18 @@ def page(data: dict[str, Any]) -> str:
         "text at 10 layers: stock", "hooked", "code identical",
         "strides changed: plain set proxy", "set_proxy", "call_function", "tests",
     )  # fmt: skip
-    lines = [header, ("---",) * len(header), *(line(row, data) for row in RELEASES)]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    notes = "\n".join(f"| {row.series} | {SET_PROXY_NOTES[row.layout_constraint]} |" for row in RELEASES)
+    measurements = table(header, [line(row, data) for row in RELEASES])
+    notes = [(row.series, SET_PROXY_NOTES[row.layout_constraint]) for row in RELEASES]
     machines: dict[str, list[str]] = {}
     for series, measured in data.items():
         suite = measured["suite"]
         machines.setdefault(f"{suite['date']}, {suite['cpu']}, {suite['cores']} cores", []).append(series)
     where = "\n".join(f"- {machine}: {', '.join(series)}" for machine, series in machines.items())
     return (
-        f"{HEAD}{table}\n\nMeasured on\n\n{where}\n\n"
+        f"{HEAD}{measurements}\n\nMeasured on\n\n{where}\n\n"
         "Seconds are of one compile each on a machine that ran two at a time: orders of magnitude, no benchmark.\n\n"
         "## The strategy `set_proxy`, where it is asked for\n\n"
-        f"| series | layout constraints |\n| --- | --- |\n{notes}\n"
+        f"{table(('series', 'layout constraints'), notes)}\n"
     )
 
 

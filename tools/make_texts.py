@@ -1,23 +1,27 @@
-"""Writes docs/texts.md: one fallback as stock PyTorch, ``args`` and ``graph`` write it.
+"""Writes ``docs/texts.md``: one fallback as stock PyTorch, ``args`` and ``graph`` write it.
 
-``python docs/make_texts.py`` compiles a small model in fresh processes of the Python that runs it.
+``python tools/make_texts.py`` compiles a small model in fresh processes of the Python that runs it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
-import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).resolve().parent
+from lowering_hooks.cli.compile_process import WORKER_FOLDER
+from lowering_hooks.cli.environment import uncached
+from lowering_hooks.cli.tables import table
+
+PAGE_FILE = Path(__file__).resolve().parent.parent / "docs" / "texts.md"
+NAMESPACE = "mylib"
 SHOWN_LAYERS = 2
 COUNTED_LAYERS = (2, 4, 6, 8, 10)
-# What is set for a process that writes the text so; stock's has nothing of ours but the line that forbids it.
+# The variables with which a process writes the text in each of these ways.
 VARIANTS = {
     "stock": {"LOWERING_HOOKS": "0"},
     "args": {"LOWERING_HOOKS_DETAIL": "args"},
@@ -71,10 +75,14 @@ With lowering-hooks: `LOWERING_HOOKS_DETAIL=full`.
 
 
 def main() -> None:
-    texts = {(variant, layers): text_of(variant, layers) for variant in VARIANTS for layers in COUNTED_LAYERS}
-    head = "| layers | " + " | ".join(VARIANTS) + " |\n| --- |" + " --- |" * len(VARIANTS)
+    with tempfile.TemporaryDirectory(prefix="lowering-hooks-texts-") as cache:
+        texts = {
+            (variant, layers): text_of(variant, layers, cache)
+            for variant in VARIANTS
+            for layers in COUNTED_LAYERS
+        }
     rows = [
-        f"| {layers} | " + " | ".join(f"{len(texts[variant, layers][1]):,}" for variant in VARIANTS) + " |"
+        (str(layers), *(f"{len(texts[variant, layers][1]):,}" for variant in VARIANTS))
         for layers in COUNTED_LAYERS
     ]
     shown = {variant: texts[variant, SHOWN_LAYERS][1] for variant in VARIANTS}
@@ -82,18 +90,17 @@ def main() -> None:
         shown=SHOWN_LAYERS,
         torch=texts["stock", SHOWN_LAYERS][0],
         model=MODEL.replace("LAYERS", str(SHOWN_LAYERS)),
-        table="\n".join([head, *rows]),
+        table=table(("layers", *VARIANTS), rows),
         **shown,
     )
-    (DOCS / "texts.md").write_text(page)
+    PAGE_FILE.write_text(page)
 
 
-def text_of(variant: str, layers: int) -> tuple[str, str]:
+def text_of(variant: str, layers: int, cache: str) -> tuple[str, str]:
     """Return the version of PyTorch and the text, from a fresh process."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOWERING_HOOKS")}
-    kept |= VARIANTS[variant] | {"TORCHINDUCTOR_VEC_ISA_OK": "0", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+    environment = uncached(cache) | VARIANTS[variant]
     command = [sys.executable, __file__, "compile", str(layers)]
-    done = subprocess.run(command, env=kept, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     torch_version, text = json.loads(done.stdout.splitlines()[-1])
     return torch_version, text
 
@@ -105,9 +112,11 @@ def compile_model(layers: int) -> None:
 
     import lowering_hooks
 
-    demo = runpy.run_path(str(DOCS.parent / "lowering_hooks" / "cli" / "worker" / "demo_worker.py"))
-    demo["define_ops"].__globals__["NAMESPACE"] = "mylib"
-    lowering_hooks.allow("mylib")
+    sys.path.insert(0, str(WORKER_FOLDER))
+    from demo_compiling import log_to
+    from demo_decoder import define_ops, tensors
+
+    lowering_hooks.allow(NAMESPACE)
 
     messages: list[str] = []
 
@@ -115,12 +124,12 @@ def compile_model(layers: int) -> None:
         def emit(self, record: logging.LogRecord) -> None:
             messages.append(record.getMessage())
 
-    demo["log_to"](Kept(), logging.INFO)
-    library = torch.library.Library("mylib", "DEF")  # held: its kernels go with it
-    ops = demo["define_ops"](library, "op", [])
-    x, _, norm, weight, _, _ = demo["tensors"]()
-    scope: dict[str, Any] = {"LAYERS": layers, "add_rms_norm": ops.add_rms_norm_, "matmul": ops.matmul_}
-    # Under a name of its own, since Inductor records where each op stands.
+    log_to(Kept(), logging.INFO)
+    library = torch.library.Library(NAMESPACE, "DEF")  # held, since its kernels go with it
+    ops = define_ops(library, "op", [])
+    x, _, norm, weight, _, _ = tensors()
+    scope: dict[str, Any] = {"LAYERS": layers, "add_rms_norm": ops.add_rms_norm, "matmul": ops.matmul}
+    # The text names the file in which each op stands, so the model gets the name of one.
     exec(compile(MODEL, "model.py", "exec"), scope)
     torch.compile(scope["model"], fullgraph=True)(x, norm, weight)
     (text,) = (m for m in messages if m.startswith("Creating implicit fallback") and "matmul" in m)

@@ -1,4 +1,4 @@
-"""A Triton kernel for printed_ir_models.py, in a file of its own since Triton reads its source."""
+"""A Triton kernel for ``graphs.triton_kernel``, in a file of its own, since Triton reads its source."""
 
 import triton
 import triton.language as tl

@@ -1,4 +1,7 @@
-"""Check that a wheel holds the package with compat and py.typed, its metadata, and nothing else."""
+"""Checks that a wheel holds the package with compat and py.typed, its metadata, and nothing else.
+
+``python tools/check_wheel.py WHEEL`` fails where it does not.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machine that something is measured on."""
+"""The machine on which the tests and the benchmarks measure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 
 def cpu() -> str:
+    """Return the name of its processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

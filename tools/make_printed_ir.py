@@ -1,0 +1,43 @@
+"""Writes ``docs/printed-ir.md``: where Inductor prints IR, and what becomes of it with lowering-hooks.
+
+``python tools/make_printed_ir.py measure SERIES.json [MODEL ...]`` runs the models of ``printed_ir/models.py`` on
+the PyTorch that runs it, each in a process that has compiled nothing before, and writes down how they came out;
+with names, it runs only those anew.  ``python tools/make_printed_ir.py draw`` makes the page of all the JSON
+files.  ``--check`` changes nothing, and fails where the page is not the one that the JSON files make; drawing and
+checking need nothing but the standard library and ``packaging``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from printed_ir.page import page, results
+from printed_ir.runs import measure
+
+DATA, PAGE = ROOT / "docs" / "printed-ir", ROOT / "docs" / "printed-ir.md"
+
+
+def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["measure"] and len(arguments) > 1:
+        measure(Path(arguments[1]), arguments[2:])
+    elif arguments == ["draw"]:
+        PAGE.write_text(page(results(DATA)))
+    elif arguments == ["--check"]:
+        if page(results(DATA)) != PAGE.read_text():
+            print(
+                f"{PAGE.name} is not what the files in {DATA.name} make: run nox -s printed-ir",
+                file=sys.stderr,
+            )
+            return 1
+    else:
+        print(__doc__, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
