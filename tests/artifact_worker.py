@@ -66,7 +66,7 @@ def main(mode: str, kind: str, output: str) -> None:
     torch.manual_seed(0)
     library = Library(NAMESPACE, "DEF")
     ops = define_ops(library, "demo", [])
-    model, inputs = decoder(ops, LAYERS, False), list(tensors())
+    model, inputs = decoder(ops, LAYERS), list(tensors())
     expected = model(*inputs)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         result, files = {"standalone_compile": standalone_compile, "aot_inductor": aot_inductor}[kind](

@@ -129,7 +129,7 @@ def stride_case(feed: str) -> None:
 
 def demo_case() -> None:
     ops = define_ops(library, "demo", strides, DEVICE)
-    compiled(decoder(ops, 3, False), tensors(DEVICE))
+    compiled(decoder(ops, 3), tensors(DEVICE))
 
 
 def mutable_case() -> None:

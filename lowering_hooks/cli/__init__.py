@@ -6,6 +6,8 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import lowering_hooks
 
@@ -13,6 +15,9 @@ from .. import report_file
 from ..inductor.modules import import_problem
 from ..inductor.versions import torch_is_there
 from . import check, demo
+
+if TYPE_CHECKING:
+    from ..records import Report
 from .compile_process import WorkerError
 
 
@@ -62,15 +67,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = parser.parse_args(arguments)
     if options.command == "status":
-        return _status(options.json)
+        return _status(as_json=options.json)
     if options.command == "report":
-        return _report(options.files, options.json)
+        return _report(options.files, as_json=options.json)
     if options.command == "check":
-        return _run(lambda: check.run(progress=sys.stderr), "check", options.json)
-    return _run(lambda: demo.run(options.layers, options.deadline, progress=sys.stderr), "demo", options.json)
+        return _run(lambda: check.run(progress=sys.stderr), "check", as_json=options.json)
+    return _run(
+        lambda: demo.run(options.layers, options.deadline, progress=sys.stderr), "demo", as_json=options.json
+    )
 
 
-def _status(as_json: bool) -> int:
+def _status(*, as_json: bool) -> int:
     problem = import_problem()
     status = lowering_hooks.status()
     if as_json:
@@ -82,12 +89,11 @@ def _status(as_json: bool) -> int:
     return 0
 
 
-def _report(files: Sequence[str], as_json: bool) -> int:
-    reports = []
+def _report(files: Sequence[str], *, as_json: bool) -> int:
+    reports: list[tuple[str, dict[str, Any], Report]] = []
     for file in files:
         try:
-            with open(file, encoding="utf-8") as opened:
-                reports.append((file, *report_file.read(opened.read())))
+            reports.append((file, *report_file.read(Path(file).read_text(encoding="utf-8"))))
         except (OSError, ValueError) as error:
             print(f"lowering-hooks report: {file}: {error}", file=sys.stderr)
             return 1
@@ -98,7 +104,7 @@ def _report(files: Sequence[str], as_json: bool) -> int:
     return 0
 
 
-def _run(task: Callable[[], check.Verdict | demo.Outcome], command: str, as_json: bool) -> int:
+def _run(task: Callable[[], check.Verdict | demo.Outcome], command: str, *, as_json: bool) -> int:
     """Run a command that compiles in processes of its own, and print what came of it."""
     if not torch_is_there():
         print(f"lowering-hooks {command}: PyTorch is not installed here", file=sys.stderr)

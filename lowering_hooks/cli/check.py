@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import asdict, dataclass
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import lowering_hooks
 
 from ..describe.words import counted
 from ..inductor.modules import import_problem
-from ..status import Status
 from . import compile_process, demo
-from .compile_process import OURS, SHALLOW_LAYERS, STOCK, Spec
+from .compile_process import OURS, SHALLOW_LAYERS, STOCK, Compiled, Spec
+
+if TYPE_CHECKING:
+    from ..status import Status
 
 # The second compile of a process may take so many seconds; it takes one or two.
 _DEADLINE: Final = 60.0
@@ -43,6 +45,7 @@ class Verdict:
     stock_characters: int | None = None
 
     def as_json(self) -> str:
+        """Return the attributes as JSON."""
         compiled = None if self.compiled is None else asdict(self.compiled)
         return json.dumps(
             {
@@ -82,11 +85,13 @@ def run(progress: IO[str]) -> Verdict:
     problem = import_problem()
     status = lowering_hooks.status()
     if problem:
-        return Verdict(False, f"NOT checked: Inductor could not be imported: {problem}", status)
+        return Verdict(
+            ok=False, words=f"NOT checked: Inductor could not be imported: {problem}", status=status
+        )
     if status.state != "active":
-        return Verdict(False, f"NOT hooked: {status.reason}", status)
+        return Verdict(ok=False, words=f"NOT hooked: {status.reason}", status=status)
 
-    compiled = {}
+    compiled: dict[str, Compiled] = {}
     with tempfile.TemporaryDirectory(prefix="lowering-hooks-check-") as folder:
         for variant in (STOCK, OURS):
             spec = Spec(variant, layers=SHALLOW_LAYERS, info=True)

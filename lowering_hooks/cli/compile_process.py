@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -164,7 +164,7 @@ def run_worker(spec: Spec, deadline: float, folder: str, label: str, progress: I
 @contextmanager
 def _worker(
     spec: Spec, folder: str
-) -> Iterator[tuple[subprocess.Popen[str], queue.Queue[_Message | None], IO[str]]]:
+) -> Generator[tuple[subprocess.Popen[str], queue.Queue[_Message | None], IO[str]]]:
     """Start the process; yield it with a queue of its messages (None at their end) and its standard error."""
     with (
         tempfile.TemporaryFile("w+", errors="replace") as errors,
@@ -179,9 +179,8 @@ def _worker(
             start_new_session=True,
         ) as process,
     ):
-        assert process.stdout is not None
         messages: queue.Queue[_Message | None] = queue.Queue()
-        reader = threading.Thread(target=_read, args=(process.stdout, messages), daemon=True)
+        reader = threading.Thread(target=_read, args=(process.stdout or (), messages), daemon=True)
         reader.start()
         try:
             yield process, messages, errors
@@ -200,7 +199,7 @@ def _read(lines: Iterable[str], messages: queue.Queue[_Message | None]) -> None:
 
 def _environment(spec: Spec, folder: str) -> dict[str, str]:
     # The user may ask for a strategy, to see it; any other variable of ours would change what is shown.
-    environment = uncached(os.path.join(folder, "cache"), keep=("LOWERING_HOOKS_STRATEGY",))
+    environment = uncached(Path(folder, "cache"), keep=("LOWERING_HOOKS_STRATEGY",))
     if spec.variant != OURS:
         environment["LOWERING_HOOKS"] = "0"
     return environment

@@ -131,6 +131,7 @@ class Outcome:
         return all(row.good for row in self.rows if row.variant == OURS)
 
     def as_json(self) -> str:
+        """Return the attributes as JSON."""
         return json.dumps({"ok": self.ok, **asdict(self)}, indent=2)
 
     def __str__(self) -> str:
@@ -204,7 +205,7 @@ def row_of(case: str, variant: str, compiled: Compiled, stock: Ended) -> Row:
         variant,
         seconds=deep.seconds if deep else None,
         characters=deep.characters if deep else None,
-        result=_result(failing, shallow, deep, stock),
+        result=_result(shallow, deep, stock, failing=failing),
         # Where stock generated no code, nothing was compiled.
         code_identical=None if failing else bool(stock.code) and shallow.code == stock.code,
         strides_identical=None if failing else shallow.strides == stock.strides,
@@ -212,7 +213,7 @@ def row_of(case: str, variant: str, compiled: Compiled, stock: Ended) -> Row:
     )
 
 
-def _result(failing: bool, shallow: Ended, deep: Ended | None, stock: Ended) -> str:
+def _result(shallow: Ended, deep: Ended | None, stock: Ended, *, failing: bool) -> str:
     if deep is None:
         return "-"
     if failing:

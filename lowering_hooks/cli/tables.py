@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], aligned: bool = False) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, aligned: bool = False) -> str:
     """Return a table without a line break at its end.
 
     Args:

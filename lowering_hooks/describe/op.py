@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..inductor.nodes import is_ir
-from ..inductor.site import Site
 from .clipping import INDENT, MAX_NAME, class_name, clip, is_container, kind_name, one_line, safe_str
 from .node import node_text
 from .value import inline, items_of, value_text
 from .words import counted
+
+if TYPE_CHECKING:
+    from ..inductor.site import Site
 
 # Bounds of one text, far above what an op with two dozen arguments needs.  An error message may hold the text
 # twice (LoweringException with a stack trace), so the whole stays below 4 KB.

@@ -82,14 +82,15 @@ class Writer:
         self._logged: set[str] = set()  # targets that an INFO line has named
 
     # One function, since each call that it made would cost as much as half a small text.
-    def wrap(self, original: Callable[..., str]) -> Callable[..., str]:  # noqa: C901
+    def wrap(self, original: Callable[..., Foreign]) -> Callable[..., Foreign]:  # noqa: C901
         """Return a function for ``original``, the ``__str__`` or ``__repr__`` of an IR class."""
         thread, outermost = _thread, self._node
 
         # Hot path: runs once per node of every text, so it calls as little as it can.  It also adds one frame
         # to each node's, of which Python allows some thousand.
         @functools.wraps(original)
-        def text(node: IRNode, *args: Foreign, **kwargs: Foreign) -> str:  # Loops.__str__ has names, 2.0-2.5
+        def text(node: IRNode, *args: Foreign, **kwargs: Foreign) -> Foreign:
+            # PyTorch 2.0-2.5: Loops.__str__ takes names; if missing: there are no further arguments.
             current = thread.text
             if current.is_written:
                 current.nodes += 1
@@ -100,7 +101,6 @@ class Writer:
                     return outermost(current, _with_arguments(original, args, kwargs), node)
                 return outermost(current, original, node)
             before = current.characters
-            written: Foreign
             try:
                 if current.unnamed is not None:
                     written = current.by_name(original, node, args, kwargs)

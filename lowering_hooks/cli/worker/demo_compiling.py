@@ -17,6 +17,7 @@ class TextSize(logging.Handler):
     characters = 0
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Count one message."""
         message = record.getMessage()
         if message.startswith("Creating implicit fallback"):
             self.characters += len(message)

@@ -7,11 +7,13 @@ process imports it by its plain name, with this folder on ``sys.path``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch.library import Library
+
+if TYPE_CHECKING:
+    from torch.library import Library
 
 # An overload of an op, such as ``torch.ops.mylib.matmul.default``.
 Op = Callable[..., Any]
@@ -108,7 +110,7 @@ def _experts(x: torch.Tensor, logits: torch.Tensor, weights: torch.Tensor, top_k
     return out
 
 
-def decoder(ops: Ops, layers: int, failing: bool) -> Callable[..., torch.Tensor]:
+def decoder(ops: Ops, layers: int, *, failing: bool = False) -> Callable[..., torch.Tensor]:
     """Return a decoder, which takes :class:`Inputs`.
 
     Its layers are dense but for the last one, which has routed experts, as in models that begin dense.

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 # Before PyTorch is imported, which may warn.
 warnings.simplefilter("ignore")
 # Python puts a script's folder there itself, unless PYTHONSAFEPATH is set.
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import torch
 from demo_compiling import (
@@ -39,6 +39,7 @@ CAUSE = "this lowering fails on purpose"
 
 
 def main() -> None:
+    """Compile what the first argument asks for, and tell how it came out."""
     spec = json.loads(sys.argv[1])
     import torch._inductor.compile_fx
     from torch._inductor import lowering
@@ -72,11 +73,12 @@ def main() -> None:
             ops = ops._replace(broken=torch.ops.aten.trunc.default)
         if spec["failing"]:
             lowering.register_lowering(ops.broken, type_promotion_kind=None)(fail)
-        forward = decoder(ops, layers, bool(spec["failing"]))
+        forward = decoder(ops, layers, failing=bool(spec["failing"]))
         compile_once(case, forward, tensors(device, dtype), handler, code, strides)
 
 
 def fail(x: object) -> None:
+    """Stand in for the lowering of an op, and fail."""
     raise RuntimeError(CAUSE)
 
 
@@ -118,6 +120,7 @@ def compile_once(
 
 
 def tell(event: str, **fields: Any) -> None:
+    """Write one message to the parent."""
     print(json.dumps({"event": event, **fields}), flush=True)
 
 
