@@ -6,12 +6,14 @@ import datetime
 import json
 import os
 import platform
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from machine import cpu
+from stand_in import load, stand_in
 
 import lowering_hooks
 from lowering_hooks.compat import choose
@@ -64,3 +66,17 @@ def put_back() -> Iterator[None]:
     lowering_hooks.allow(*(before - now))
     lowering_hooks.apply()
     lowering_hooks.reset_report()
+
+
+@pytest.fixture
+def stand() -> Iterator[types.SimpleNamespace]:
+    """The stand-in for Inductor, imported."""
+    with stand_in():
+        yield load()
+
+
+@pytest.fixture
+def unloaded() -> Iterator[None]:
+    """The stand-in for Inductor, which nobody has imported yet."""
+    with stand_in():
+        yield

@@ -11,7 +11,6 @@ import threading
 import types
 
 import pytest
-from installed import SERIES
 from stand_in import load, stand_in
 
 from lowering_hooks.compat import call_function_problems
@@ -435,6 +434,50 @@ def test_a_descriptor_is_bound_as_it_wants_to_be(stand) -> None:
         assert vars(stand.graph_class)["call_function"] is original
 
 
+def test_a_function_that_wrapt_wrapped(stand) -> None:
+    """It is given the instance apart from the arguments, as it wants to be."""
+    wrapt = pytest.importorskip("wrapt")
+    stand.hook.remove()
+    calls = []
+
+    def theirs(wrapped, instance, args, kwargs):
+        calls.append(type(instance).__name__)
+        return wrapped(*args, **kwargs)
+
+    wrapt.wrap_function_wrapper(stand.graph, "GraphLowering.call_function", theirs)
+    again = stand.new_hook()
+    assert again.problems(loaded()) == ()
+    again.install()
+    assert stand.texts(stand.overload("lib::op")) == [OURS]
+    assert calls == ["GraphLowering"]
+    assert stand.fallbacks() == {"lib.op.default": 1}
+
+
+def test_a_remove_while_an_op_is_lowered(stand) -> None:
+    """The lowering that is in progress in another thread ends, and what follows in it is Inductor's own."""
+    inside, removed = threading.Event(), threading.Event()
+    texts = []
+
+    def wait():
+        inside.set()
+        assert removed.wait(60)
+
+    def lower_both():
+        texts.extend(stand.texts(stand.overload("lib::slow"), wait))
+        texts.extend(stand.texts(stand.overload("lib::late")))
+
+    thread = threading.Thread(target=lower_both)
+    thread.start()
+    assert inside.wait(60)
+    stand.hook.remove()
+    removed.set()
+    thread.join()
+    assert texts[0].startswith("  target: lib.slow.default")
+    assert texts[1:] == ["stock text of lib.late.default"]
+    assert vars(stand.graph_class)["call_function"] is stand.call_function
+    assert vars(stand.issue)["operator_str"] is stand.operator_str
+
+
 def test_the_report_counts_implicit_fallbacks(stand) -> None:
     """Not those of the allow list, or of ops that have a lowering; and which namespaces were not allowed."""
     for name in ("lib::op", "lib::listed"):
@@ -536,26 +579,3 @@ def test_an_op_with_an_effect_token_is_counted_each_time(monkeypatch) -> None:
             assert stand.fallbacks() == {"lib.op.default": 1, "other.op.default": 1}
             assert stand.records.report().not_allowed == ("other",)
             hook.remove()
-
-
-@pytest.mark.skipif(SERIES < (2, 4), reason="there are no ops with an effect token")
-def test_a_real_op_with_an_effect_token_is_counted(run_beside_inductor) -> None:
-    run_beside_inductor(
-        """
-        import torch, lowering_hooks
-        from torch._higher_order_ops.effects import _EffectType, _register_effectful_op
-        library = torch.library.Library("effectful", "DEF")
-        library.define("tell(Tensor x) -> Tensor")
-        library.impl("tell", lambda x: x * 2, "CPU")
-        library.impl("tell", lambda x: x.new_empty(x.shape), "Meta")
-        tell = torch.ops.effectful.tell.default
-        _register_effectful_op(tell, _EffectType.ORDERED)
-        x = torch.randn(3)
-        assert torch.equal(torch.compile(lambda x: tell(x) + tell(x + 1))(x), x * 2 + (x + 1) * 2)
-        report = lowering_hooks.report()
-        # On 2.4 the ops that make and take the token fall back, too.
-        (op,) = [op for op in report.ops if op.op == "effectful.tell.default"]
-        assert (op.fallbacks, op.graph) == (2, "0"), op
-        assert "effectful" in report.not_allowed
-        """
-    )

@@ -151,4 +151,3 @@ def forks() -> None:
 def test_a_fork_is_not_the_test(run) -> None:
     """What a forked process raises is its own business."""
     run(forks)
-

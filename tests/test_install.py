@@ -11,7 +11,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
-from conftest import DEADLINE, environment
+from fresh_process import DEADLINE, environment
 
 CHECKOUT = Path(__file__).parent.parent
 ENTRY_POINTS = "_lowering_hooks_autoload.py"

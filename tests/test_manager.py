@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from stand_in import GRAPH, load, purge, stand_in
+from stand_in import GRAPH, load, purge, same, stand_in, standing
 
 from lowering_hooks.hooks.mark import peeled
 from lowering_hooks.hooks.set_proxy import is_proxy
@@ -21,33 +21,6 @@ from lowering_hooks.manager import Manager
 from lowering_hooks.settings import Settings
 
 STATES = {"pending", "active", "removed", "inactive", "displaced"}
-
-
-@pytest.fixture
-def stand():
-    """The stand-in, imported."""
-    with stand_in():
-        yield load()
-
-
-@pytest.fixture
-def unloaded():
-    """The stand-in, which nobody has imported yet."""
-    with stand_in():
-        yield
-
-
-def standing(stand):
-    return (
-        vars(stand.graph.GraphLowering)["call_function"],
-        vars(stand.exc.OperatorIssue)["operator_str"],
-        stand.lowering.FALLBACK_ALLOW_LIST,
-        stand.graph.FALLBACK_ALLOW_LIST,
-    )
-
-
-def same(ones, others):
-    return all(one is other for one, other in zip(ones, others, strict=True))
 
 
 def test_pending_until_inductor_is_imported(unloaded) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import operator
 import pickle
 
@@ -13,6 +14,7 @@ from torch._inductor import config, lowering
 from torch.library import Library
 
 import lowering_hooks
+from lowering_hooks.compat.namespaces import PYTORCH
 from lowering_hooks.hooks.set_proxy import AllowListProxy
 
 try:
@@ -100,17 +102,12 @@ def test_pytorchs_own_namespaces_are_left_out_even_by_name() -> None:
     assert "prims::mul" not in proxy
 
 
-def test_the_namespaces_of_pytorch_are_those_of_the_installed_one(run) -> None:
-    found = run(
-        """
-        import torch, torch._inductor.compile_fx
-        print(*{name.split("::")[0] for name in torch._C._dispatch_get_all_op_names()})
-        """
-    ).stdout.split()
-    from lowering_hooks.compat.namespaces import PYTORCH
-
+@pytest.mark.fresh_process(beside_inductor=True)
+def test_the_namespaces_of_pytorch() -> None:
+    """The list of them has all that the installed one registers ops in."""
+    found = {name.split("::")[0] for name in torch._C._dispatch_get_all_op_names()}
     assert "aten" in found
-    assert set(found) <= PYTORCH
+    assert found <= PYTORCH
 
 
 @pytest.mark.parametrize("kind", INNER_SETS)
@@ -220,36 +217,30 @@ def test_an_op_that_has_a_lowering_is_neither_counted_nor_constrained(library, m
     assert constraint(op) is None
 
 
+@pytest.mark.fresh_process(beside_inductor=True)
 @pytest.mark.parametrize("strategy", ["set_proxy", "call_function"])
-def test_only_the_overload_in_turn_is_constrained(run_beside_inductor, strategy) -> None:
+def test_only_the_overload_in_turn_is_constrained(strategy) -> None:
     """The constraint of another overload is its owner's, as in stock, and has yet to be registered."""
-    run_beside_inductor(
-        f"""
-        import torch, torch._dynamo, torch._inductor.lowering as lowering
-        import lowering_hooks
-        lowering_hooks.allow("turns")
-        assert lowering_hooks.apply({strategy!r}).state == "active"
-        library = torch.library.Library("turns", "DEF")
-        for name, schema in (("op", "(Tensor x) -> Tensor"), ("op.other", "(Tensor x, int y) -> Tensor")):
-            library.define(name + schema)
-            library.impl(name, lambda x, *rest: x.contiguous() * 2, "CPU")
-            library.impl(name, lambda x, *rest: x.new_empty(x.shape), "Meta")
-        packet = torch.ops.turns.op
-        def constraint(op):
-            names = ("_maybe_layout_constraints", "layout_constraints")
-            return next(getattr(lowering, name) for name in names if hasattr(lowering, name)).get(op)
-        x = torch.randn(4, 6)
-        result = torch.compile(lambda x: packet(x.t().sin()) + 1)(x)
-        assert torch.allclose(result, x.t().sin() * 2 + 1)
-        assert constraint(packet.other) is None
-        def owners(node, *args, **kwargs):
-            return args, kwargs
-        lowering.add_layout_constraint(packet.other, owners)
-        torch.compile(lambda x: packet(x.t().cos()) + 2)(x)
-        assert constraint(packet.other) is owners
-        assert [op.fallbacks for op in lowering_hooks.report().ops] == [1]
-        """
-    )
+    lowering_hooks.allow("turns")
+    assert lowering_hooks.apply(strategy).state == "active"
+    library = Library("turns", "DEF")
+    for name, schema in (("op", "(Tensor x) -> Tensor"), ("op.other", "(Tensor x, int y) -> Tensor")):
+        library.define(name + schema)
+        library.impl(name, lambda x, *rest: x.contiguous() * 2, "CPU")
+        library.impl(name, lambda x, *rest: x.new_empty(x.shape), "Meta")
+    packet = torch.ops.turns.op
+    x = torch.randn(4, 6)
+    result = torch.compile(lambda x: packet(x.t().sin()) + 1)(x)
+    assert torch.allclose(result, x.t().sin() * 2 + 1)
+    assert constraint(packet.other) is None
+
+    def owners(node, *args, **kwargs):
+        return args, kwargs
+
+    lowering.add_layout_constraint(packet.other, owners)
+    torch.compile(lambda x: packet(x.t().cos()) + 2)(x)
+    assert constraint(packet.other) is owners
+    assert [op.fallbacks for op in lowering_hooks.report().ops] == [1]
 
 
 @pytest.mark.skipif(SERIES < (2, 5), reason="there is no tag flexible_layout before 2.5")
@@ -285,21 +276,20 @@ def test_a_series_that_is_not_known_to_keep_strides_says_so(library, monkeypatch
     assert "vllm::op" in lowering.FALLBACK_ALLOW_LIST
 
 
+def asks_twice_for_the_set_proxy() -> None:
+    logging.basicConfig(level=logging.WARNING)
+    for _ in range(2):
+        assert "needs_fixed_stride_order" in lowering_hooks.apply("set_proxy").reason
+        lowering_hooks.remove()
+
+
 @pytest.mark.skipif(
     RELEASE.layout_constraint != "on arguments",
     reason="this series lets every allowed op in, constraint kept",
 )
-def test_a_series_that_must_refuse_tagged_ops_says_so_once(run_beside_inductor) -> None:
-    done = run_beside_inductor(
-        """
-        import logging
-        logging.basicConfig(level=logging.WARNING)
-        import lowering_hooks
-        for _ in range(2):
-            assert "needs_fixed_stride_order" in lowering_hooks.apply("set_proxy").reason
-            lowering_hooks.remove()
-        """
-    )
+def test_a_series_that_refuses_tagged_ops(run_beside_inductor) -> None:
+    """It says so once."""
+    done = run_beside_inductor(asks_twice_for_the_set_proxy)
     assert done.stderr.count("needs_fixed_stride_order") == 1
     assert "WARNING:lowering_hooks:" in done.stderr
 
