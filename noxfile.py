@@ -38,12 +38,16 @@ ERAS = ("2.0", "2.4", "2.12", RELEASES[0].series)
 # takes longer than what it is there for.
 WITH_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
 
-# The tests that need no PyTorch: where the package is found, when it is applied, what its locks do.
+# The tests that need no PyTorch: where the package is found, when it is applied and to what, what its locks
+# do, and how the tests start processes.
 WITHOUT_TORCH = (
-    "tests/test_loading.py",
-    "tests/test_manager.py",
-    "tests/test_locks.py",
+    "tests/test_applying.py",
+    "tests/test_fresh_process.py",
     "tests/test_install.py",
+    "tests/test_loading.py",
+    "tests/test_locks.py",
+    "tests/test_manager.py",
+    "tests/test_settings.py",
 )
 
 # Releases other than those of the table, which only the contract is checked on.

@@ -125,8 +125,8 @@ def test_a_bad_strategy_changes_nothing(stand, bad) -> None:
     assert same(standing(stand), hooked)
 
 
-def test_apply_and_remove_leave_the_very_objects(stand, told) -> None:
-    """Each can be repeated, and one strategy takes the place of another."""
+def test_apply_and_remove_again_and_again(stand, told) -> None:
+    """They leave the very objects, and one strategy takes the place of another."""
     stock = standing(stand)
     manager = Manager(Settings())
     for number in range(3):
@@ -222,7 +222,7 @@ def test_an_internal_that_raises(stand, told) -> None:
     assert len(told("WARNING")) == 1
 
 
-def test_a_forced_strategy_that_cannot_be_used(stand, told) -> None:
+def test_a_forced_strategy_that_is_broken(stand, told) -> None:
     """The one that stands stays."""
     manager = Manager(Settings())
     manager.apply()
@@ -303,7 +303,7 @@ def test_displaced(stand) -> None:
     assert standing(stand)[:2] == (plugin.call_function, stock_str)
 
 
-def test_displaced_by_one_that_is_hooked_later(stand) -> None:
+def test_displaced_and_hooked_later(stand) -> None:
     """Of a text that others have put in anew meanwhile, the very object is put back."""
     manager = Manager(Settings())
     stock, stock_str = standing(stand)[:2]

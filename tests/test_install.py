@@ -180,7 +180,7 @@ def ordinary_install() -> Distribution:
     return found
 
 
-def test_an_install_does_not_need_its_checkout() -> None:
+def test_an_install_without_its_checkout() -> None:
     """No installed module, and no file that Python reads when it starts, names the folder it was installed from."""
     found = ordinary_install()
     files = [Path(str(found.locate_file(file))) for file in found.files or ()]

@@ -32,7 +32,9 @@ def texts() -> dict[tuple[type, str], object]:
     return {(kind, name): vars(kind).get(name) for kind in kinds for name in ("__str__", "__repr__")}
 
 
-def test_a_node_is_written_in_full_and_those_behind_it_by_name() -> None:
+def test_one_node_in_full() -> None:
+    """Those behind it are written by name."""
+
     def look(late, args, kwargs):
         with_us = str(args[0])
         lowering_hooks.bounded_ir(False)
@@ -49,7 +51,9 @@ def test_a_node_is_written_in_full_and_those_behind_it_by_name() -> None:
     assert "<buf0" not in stock
 
 
-def test_its_length_is_at_most_linear_in_depth() -> None:
+def test_length_is_linear_in_depth() -> None:
+    """It grows no faster, where Inductor's own text doubles with each layer."""
+
     def look(late, args, kwargs):
         return len(str(args[0])), len(repr(args[0]))
 
@@ -60,6 +64,8 @@ def test_its_length_is_at_most_linear_in_depth() -> None:
 
 
 def test_what_has_no_name_is_written_in_full() -> None:
+    """Nothing else would tell what it is."""
+
     def look(late, args, kwargs):
         bounded = str(args[0])
         lowering_hooks.bounded_ir(False)
@@ -72,6 +78,8 @@ def test_what_has_no_name_is_written_in_full() -> None:
 
 
 def test_a_cycle_has_an_end() -> None:
+    """Inductor's own text of it has none."""
+
     class Ring(ir.IRNode):
         def __init__(self, name: str) -> None:
             self.name = name
@@ -91,8 +99,8 @@ def test_a_cycle_has_an_end() -> None:
     assert str(first) == repr(first) == "Ring(first, next=<second Ring>)"
 
 
-def test_a_text_that_takes_more_than_the_node_is_given_it() -> None:
-    """As Reduction.__str__ passes names to Loops.__str__ on 2.0 and 2.5."""
+def test_a_text_that_takes_more() -> None:
+    """What it takes beside the node is passed on."""
 
     class Loops(ir.IRNode):
         def __str__(self, names: tuple[str, ...] = ("ranges",)) -> str:
@@ -112,6 +120,7 @@ def test_a_text_that_takes_more_than_the_node_is_given_it() -> None:
 
 
 def test_it_puts_back_the_very_functions() -> None:
+    """Whichever call ends it; and begins again as it was asked for last."""
     lowering_hooks.bounded_ir(False)
     before = texts()
     for take_back in (lambda: lowering_hooks.bounded_ir(False), lowering_hooks.remove):
@@ -129,6 +138,7 @@ def test_it_puts_back_the_very_functions() -> None:
 
 
 def test_it_is_no_strategy_and_needs_none() -> None:
+    """It stands where nothing else is hooked."""
     lowering_hooks.remove()
     status = lowering_hooks.bounded_ir()
     assert (status.state, status.bounded_ir) == ("removed", True)
@@ -137,6 +147,7 @@ def test_it_is_no_strategy_and_needs_none() -> None:
 
 
 def test_what_somebody_puts_over_it_stays(monkeypatch) -> None:
+    """Ours passes on what it is called with."""
     lowering_hooks.bounded_ir(False)
     bounded = BoundedIR(ir, Writer(Records()))
     bounded.install()

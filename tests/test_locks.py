@@ -43,7 +43,7 @@ def test_these_are_all_the_locks() -> None:
     }
 
 
-def test_nobody_waits_for_the_lock_of_the_records(monkeypatch) -> None:
+def test_nobody_waits_for_the_records(monkeypatch) -> None:
     """It is only ever tried: while another holds it, entries pile up and are counted all the same."""
     monkeypatch.setattr(records, "_MAX_EVENTS", 10)
     found = Records()
@@ -56,8 +56,8 @@ def test_nobody_waits_for_the_lock_of_the_records(monkeypatch) -> None:
     assert len(found._events) == 1
 
 
-def test_records_of_many_threads_are_all_counted(monkeypatch) -> None:
-    """Also while some thread adds them up."""
+def test_records_of_many_threads(monkeypatch) -> None:
+    """All are counted, also while some thread adds them up."""
     monkeypatch.setattr(records, "_MAX_EVENTS", 50)
     found = Records()
 
@@ -88,7 +88,7 @@ def test_records_of_an_op_are_added_up() -> None:
     assert op == records.OpReport("lib.op.default", "", "first", 1, 3, 4.0, True, 7)
 
 
-def test_a_reset_forgets_what_is_being_added_up(monkeypatch) -> None:
+def test_a_reset_while_records_are_added_up(monkeypatch) -> None:
     """Whoever adds up at that moment works on a list that is nobody's any more."""
     monkeypatch.setattr(records, "_MAX_EVENTS", 3)
     found = Records()
@@ -105,7 +105,7 @@ def test_a_reset_forgets_what_is_being_added_up(monkeypatch) -> None:
     assert found.report().ops == ()
 
 
-def test_a_change_of_namespaces_meanwhile_is_not_lost() -> None:
+def test_changes_of_namespaces_at_once() -> None:
     """Two threads that allow at once both have their way."""
     namespaces = Namespaces(frozenset())
 
@@ -122,8 +122,8 @@ def test_a_change_of_namespaces_meanwhile_is_not_lost() -> None:
     assert namespaces.current() == {f"lib{number}_499" for number in range(8)}
 
 
-def test_a_name_with_code_of_its_own_is_taken_as_text() -> None:
-    """A subclass of str may hash and compare as it likes, and could come back in the middle."""
+def test_a_name_with_code_of_its_own() -> None:
+    """It is taken as text: a subclass of str may hash and compare as it likes, and come back in the middle."""
 
     class Name(str):
         def __hash__(self) -> int:

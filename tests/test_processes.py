@@ -129,8 +129,8 @@ def compiles_without_us() -> None:
 
 
 @pytest.mark.usefixtures("loads_backends")
-def test_a_compile_where_we_cannot_be_imported(run) -> None:
-    """``import torch`` and a compile work as without us, with one warning."""
+def test_a_compile_without_us(run) -> None:
+    """Where we cannot be imported, ``import torch`` and a compile work, with one warning."""
     done = run(compiles_without_us, TORCH_DEVICE_BACKEND_AUTOLOAD="1")
     assert done.stderr.count(COULD_NOT) == 1
     assert done.stderr.count("lowering_hooks") <= 1

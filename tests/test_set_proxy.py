@@ -54,7 +54,8 @@ def untagged_constraint():
 
 
 @pytest.mark.parametrize("kind", INNER_SETS)
-def test_ops_of_allowed_namespaces_are_members(kind) -> None:
+def test_ops_of_allowed_namespaces(kind) -> None:
+    """They are members, and no others that the inner set has not."""
     proxy = AllowListProxy(kind(NAMES), {"vllm"})
     assert "vllm::all_reduce" in proxy
     assert "vllm::all_reduce.default" in proxy
@@ -74,12 +75,14 @@ def test_ops_of_allowed_namespaces_are_members(kind) -> None:
         assert other not in proxy
 
 
-def test_an_unhashable_value_is_answered_by_the_inner_set() -> None:
+def test_an_unhashable_value() -> None:
+    """The inner set answers it."""
     with pytest.raises(TypeError):
         assert ["vllm::x"] in AllowListProxy(set(NAMES), {"vllm"})
 
 
-def test_the_namespaces_are_asked_at_every_test() -> None:
+def test_namespaces_are_asked_every_time() -> None:
+    """One that is allowed later counts at once."""
     namespaces = set()
     proxy = AllowListProxy(set(NAMES), namespaces)
     assert "mylib::op" not in proxy
@@ -87,7 +90,8 @@ def test_the_namespaces_are_asked_at_every_test() -> None:
     assert "mylib::op" in proxy
 
 
-def test_every_namespace_leaves_out_those_of_pytorch() -> None:
+def test_every_namespace() -> None:
+    """``*`` leaves out PyTorch's own."""
     proxy = AllowListProxy(set(NAMES), {"*"})
     assert "anything::op" in proxy
     assert "aten::index_add" in proxy
@@ -95,7 +99,8 @@ def test_every_namespace_leaves_out_those_of_pytorch() -> None:
         assert own not in proxy
 
 
-def test_pytorchs_own_namespaces_are_left_out_even_by_name() -> None:
+def test_pytorchs_own_namespaces() -> None:
+    """They are left out even by name."""
     proxy = AllowListProxy(set(NAMES), {"aten", "prims", "vllm"})
     assert "aten::index_add" in proxy
     assert "aten::add" not in proxy
@@ -112,6 +117,7 @@ def test_the_namespaces_of_pytorch() -> None:
 
 @pytest.mark.parametrize("kind", INNER_SETS)
 def test_everything_else_is_the_inner_sets(kind) -> None:
+    """Whatever a set can do."""
     inner = kind(NAMES)
     proxy = AllowListProxy(inner, {"vllm"})
     other = kind(["aten::index_add", "b::c"])
@@ -140,6 +146,7 @@ def test_everything_else_is_the_inner_sets(kind) -> None:
 
 @pytest.mark.parametrize("kind", INNER_SETS)
 def test_changes_go_to_the_inner_set(kind) -> None:
+    """Other modules may hold that one."""
     inner = kind(NAMES)
     proxy = AllowListProxy(inner, {"vllm"})
     proxy.add("a::b")
@@ -165,7 +172,8 @@ def test_changes_go_to_the_inner_set(kind) -> None:
 
 
 @pytest.mark.parametrize("kind", INNER_SETS)
-def test_copies_and_pickles_are_the_inner_sets(kind) -> None:
+def test_copies_and_pickles(kind) -> None:
+    """They are the inner set's, without us."""
     inner = kind(NAMES)
     proxy = AllowListProxy(inner, {"vllm"})
     for copied in (
@@ -181,6 +189,7 @@ def test_copies_and_pickles_are_the_inner_sets(kind) -> None:
 
 
 def test_a_proxy_is_never_wrapped_twice() -> None:
+    """A second one takes the place of the first."""
     inner = set(NAMES)
     again = AllowListProxy(AllowListProxy(inner, {"a"}), {"b"})
     assert again._inner is inner
@@ -188,7 +197,8 @@ def test_a_proxy_is_never_wrapped_twice() -> None:
     assert "b::x" in again
 
 
-def test_the_layout_constraint_is_recorded_before_the_yes(library) -> None:
+def test_the_layout_constraint(library) -> None:
+    """It is recorded before the proxy says yes."""
     op, out = torch.ops.proxied.op.default, torch.ops.proxied.op.out
     proxy = AllowListProxy(set(NAMES), {"proxied"})
     assert "proxied::op.out" in proxy
@@ -198,7 +208,7 @@ def test_the_layout_constraint_is_recorded_before_the_yes(library) -> None:
     assert constraint(op) is untagged_constraint()
 
 
-def test_an_owners_constraint_is_left_alone_out_of_turn(library) -> None:
+def test_an_owners_constraint(library) -> None:
     """Where nobody knows which overload is meant, those are whose owner has registered nothing."""
     op, out = torch.ops.proxied.owned.default, torch.ops.proxied.owned.out
     lowering.add_layout_constraint(out, lowering.constrain_to_fx_strides)
@@ -207,8 +217,8 @@ def test_an_owners_constraint_is_left_alone_out_of_turn(library) -> None:
     assert constraint(op) is untagged_constraint()
 
 
-def test_an_op_that_has_a_lowering_is_neither_counted_nor_constrained(library, monkeypatch) -> None:
-    """The allow list may be asked at any time, by anybody."""
+def test_an_op_that_has_a_lowering(library, monkeypatch) -> None:
+    """It is neither counted nor constrained: the allow list may be asked at any time, by anybody."""
     op = torch.ops.proxied.lowered.default
     monkeypatch.setitem(lowering.lowerings, op, print)
     counted = []
@@ -219,8 +229,8 @@ def test_an_op_that_has_a_lowering_is_neither_counted_nor_constrained(library, m
 
 @pytest.mark.fresh_process(beside_inductor=True)
 @pytest.mark.parametrize("strategy", ["set_proxy", "call_function"])
-def test_only_the_overload_in_turn_is_constrained(strategy) -> None:
-    """The constraint of another overload is its owner's, as in stock, and has yet to be registered."""
+def test_the_overload_in_turn(strategy) -> None:
+    """Only that one is constrained: the constraint of another is its owner's, and has yet to be registered."""
     lowering_hooks.allow("turns")
     assert lowering_hooks.apply(strategy).state == "active"
     library = Library("turns", "DEF")
@@ -244,13 +254,15 @@ def test_only_the_overload_in_turn_is_constrained(strategy) -> None:
 
 
 @pytest.mark.skipif(SERIES < (2, 5), reason="there is no tag flexible_layout before 2.5")
-def test_an_op_with_a_flexible_layout_is_given_no_constraint(library) -> None:
+def test_a_flexible_layout(library) -> None:
+    """An op with that tag is given no constraint."""
     assert "proxied::flexible" in AllowListProxy(set(NAMES), {"proxied"})
     assert constraint(torch.ops.proxied.flexible.default) is None
 
 
 @pytest.mark.skipif(SERIES < (2, 3), reason="there is no tag needs_fixed_stride_order before 2.3")
-def test_an_op_with_a_fixed_stride_order_is_let_in_only_with_its_constraint(library) -> None:
+def test_a_fixed_stride_order(library) -> None:
+    """An op with that tag is let in only with its constraint."""
     let_in = "proxied::fixed" in AllowListProxy(set(NAMES), {"proxied"})
     recorded = constraint(torch.ops.proxied.fixed.default)
     if RELEASE.layout_constraint == "on arguments":
@@ -261,7 +273,8 @@ def test_an_op_with_a_fixed_stride_order_is_let_in_only_with_its_constraint(libr
         assert recorded is (None if RELEASE.layout_constraint == "none" else lowering.constrain_to_fx_strides)
 
 
-def test_a_series_that_is_not_known_to_keep_strides_says_so(library, monkeypatch, caplog) -> None:
+def test_a_series_that_loses_strides(library, monkeypatch, caplog) -> None:
+    """One that is not known to keep them says so once, in one WARNING and in the status."""
     monkeypatch.setattr(torch, "__version__", "2.99.0")
     monkeypatch.delattr(lowering, "tag_to_layout_constraint", raising=False)
     lowering_hooks.remove()
@@ -294,7 +307,8 @@ def test_a_series_that_refuses_tagged_ops(run_beside_inductor) -> None:
     assert "WARNING:lowering_hooks:" in done.stderr
 
 
-def test_nothing_is_let_in_while_implicit_fallbacks_are_off(library) -> None:
+def test_implicit_fallbacks_off(library) -> None:
+    """Nothing is let in then but what the inner set has."""
     proxy = AllowListProxy({"proxied::listed"}, {"proxied"})
     with config.patch(implicit_fallbacks=False):
         assert "proxied::refused" not in proxy
@@ -302,12 +316,15 @@ def test_nothing_is_let_in_while_implicit_fallbacks_are_off(library) -> None:
     assert constraint(torch.ops.proxied.refused.default) is None
 
 
-def test_an_entry_of_the_inner_set_is_given_no_constraint(library) -> None:
+def test_an_entry_of_the_inner_set(library) -> None:
+    """It is given no constraint, as in stock."""
     assert "proxied::refused" in AllowListProxy({"proxied::refused"}, {"proxied"})
     assert constraint(torch.ops.proxied.refused.default) is None
 
 
-def test_an_op_whose_constraint_cannot_be_recorded_is_not_let_in(library, monkeypatch, caplog) -> None:
+def test_no_constraint_no_entry(library, monkeypatch, caplog) -> None:
+    """An op whose constraint cannot be recorded is not let in, and one WARNING names it."""
+
     def fail(op):
         raise RuntimeError("no such tag")
 
@@ -320,7 +337,8 @@ def test_an_op_whose_constraint_cannot_be_recorded_is_not_let_in(library, monkey
     assert "proxied::refused" in record.getMessage()
 
 
-def test_both_modules_hold_the_one_proxy_and_get_back_their_set() -> None:
+def test_both_modules_hold_one_proxy() -> None:
+    """They get back their set when we go."""
     lowering_hooks.remove()
     graph = torch._inductor.graph
     before = lowering.FALLBACK_ALLOW_LIST
@@ -338,7 +356,8 @@ def test_both_modules_hold_the_one_proxy_and_get_back_their_set() -> None:
     assert "vllm::nothing" not in before
 
 
-def test_a_set_that_was_put_over_the_proxy_stays() -> None:
+def test_a_set_that_was_put_over_the_proxy() -> None:
+    """It stays, and is wrapped where we are applied again."""
     graph = torch._inductor.graph
     lowering_hooks.remove()
     before = lowering.FALLBACK_ALLOW_LIST
