@@ -32,12 +32,16 @@ WITH_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
 # Takes what the tests measure, for docs/compatibility.md.
 MEASURED = ROOT / "build" / "measured"
 
-# Names the tests that need no PyTorch: where the package is found, when it is applied, what its locks do.
+# Names the tests that need no PyTorch: where the package is found, when it is applied and to what, what its
+# locks do, and how the tests start processes.
 WITHOUT_TORCH = (
-    "tests/test_loading.py",
-    "tests/test_manager.py",
-    "tests/test_locks.py",
+    "tests/test_applying.py",
+    "tests/test_fresh_process.py",
     "tests/test_install.py",
+    "tests/test_loading.py",
+    "tests/test_locks.py",
+    "tests/test_manager.py",
+    "tests/test_settings.py",
 )
 # Names the benchmarks in the order of docs/performance.md.
 BENCHMARKS = ("scaling", "floor", "share", "overhead", "graph_text", "ir_text", "import_cost")
