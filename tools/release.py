@@ -186,7 +186,9 @@ def build_once(folder: Path, seed: str) -> tuple[Path, Path]:
 
     def run_build(what: str, where: Path) -> None:
         command = [sys.executable, "-m", "build", what, "--no-isolation", "--outdir", str(dist), str(where)]
-        subprocess.run(command, env=variables, stdout=subprocess.DEVNULL, check=True)
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
     run_build("--sdist", source)
     (sdist,) = dist.glob("*.tar.gz")
