@@ -40,7 +40,12 @@ WITHOUT_TORCH = (
     "tests/test_install.py",
 )
 # Names what is run of the tests in a source distribution, as one that holds all of them.
-IN_SDIST = ("tests/test_loading.py", "tests/test_namespaces.py", "tests/test_repository.py")
+IN_SDIST = (
+    "tests/test_install.py",
+    "tests/test_loading.py",
+    "tests/test_namespaces.py",
+    "tests/test_repository.py",
+)
 # Names the benchmarks in the order of docs/performance.md.
 BENCHMARKS = ("scaling", "floor", "share", "overhead", "graph_text", "ir_text", "import_cost")
 
