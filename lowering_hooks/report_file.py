@@ -77,9 +77,8 @@ def read(text: str) -> tuple[dict[str, Any], Report]:
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"not a report of lowering-hooks: {type(error).__name__}: {error}") from None
     if not (isinstance(pid, int) and isinstance(status, dict) and isinstance(ops, list)):
-        raise ValueError(
-            "not a report of lowering-hooks: expected a number pid, an object status, a list ops"
-        )
+        expected = "a number pid, an object status and a list ops"
+        raise ValueError(f"not a report of lowering-hooks: expected {expected}")  # noqa: TRY004
     return found, Report(tuple(map(_op, cast("list[object]", ops))))
 
 
@@ -92,7 +91,7 @@ def _op(found: Any) -> OpReport:
         value = getattr(op, name)
         if not isinstance(value, (int, float) if kind is float else kind):
             text = f"{name} is {value!r}, expected one of type {kind.__name__}"
-            raise ValueError(f"not a report of lowering-hooks: {text}")  # noqa: TRY004 - it is a value of JSON
+            raise ValueError(f"not a report of lowering-hooks: {text}")  # noqa: TRY004
     return op
 
 
