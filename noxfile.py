@@ -181,11 +181,9 @@ def release(session: nox.Session) -> None:
         session.run(str(commands / "lowering-hooks"), "status", external=True)
         shutil.unpack_archive(sdist, folder, filter="data")
         (source,) = Path(folder).glob("lowering_hooks-*")
-        installed = environments.install_afresh(
-            session, Path(folder, "of-sdist"), str(source), *group("test")
-        )
+        commands = environments.install_afresh(session, Path(folder, "of-sdist"), str(source), *group("test"))
         session.chdir(source)
-        session.run(str(installed / "pytest"), "-q", *IN_SDIST, external=True, env=WITH_BYTECODE)
+        session.run(str(commands / "pytest"), "-q", *IN_SDIST, external=True, env=WITH_BYTECODE)
     session.run("python", "tools/release.py", "show", str(dist))
 
 
