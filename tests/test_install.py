@@ -181,6 +181,8 @@ def ordinary_install() -> Distribution:
         found = distribution("lowering-hooks")
     except PackageNotFoundError:
         pytest.skip("not installed")
+    if found.read_text("RECORD") is None:
+        pytest.skip("the metadata of an unpacked source distribution, and not installed")
     origin = json.loads(found.read_text("direct_url.json") or "{}")
     if origin.get("dir_info", {}).get("editable") or found.files is None:
         pytest.skip("installed with -e")
