@@ -67,7 +67,7 @@ def test_nothing_to_say(run, tmp_path, function, off) -> None:
 @pytest.mark.parametrize("name", ["missing/report.json", ""], ids=["no such folder", "a folder"])
 def test_a_path_that_cannot_be_written(run, tmp_path, name) -> None:
     """It costs one WARNING that names the path, and the exit status stays."""
-    path = f"{tmp_path}/{name}"
+    path = str(tmp_path / name)
     done = run(hooks_inductor, LOWERING_HOOKS_REPORT=path)
     (line,) = (line for line in done.stderr.splitlines() if "LOWERING_HOOKS_REPORT" in line)
     assert f"lowering-hooks wrote no report to LOWERING_HOOKS_REPORT={path!r}: " in line
