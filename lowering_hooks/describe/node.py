@@ -127,7 +127,7 @@ def op_of(buffer: IRNode) -> Target:
     An extern kernel that knows its op only by name has the name returned, without ``torch.ops.``.  None where
     the op is not known.
     """
-    # PyTorch 2.4-2.15: op_overload; if missing, as in 2.0: the name in `kernel` serves, else the origin node.
+    # PyTorch 2.2-2.15: op_overload; if missing: the name in `kernel` serves, else the origin node.
     # PyTorch 2.0-2.15: the one input of a MultiOutput is the kernel with the outputs; if missing: the origin
     # node serves.
     for node in (buffer, _first(field(buffer, "inputs"))):

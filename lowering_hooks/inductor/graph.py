@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MAX_NODES: Final = 20_000
 
 # `_operands` leaves out these fields: they hold what a node produces, and lead back to the node.
-# PyTorch 2.5-2.15: IR nodes have these two fields; if missing: no field is left out.
+# PyTorch 2.1-2.15: outputs; 2.5-2.15: mutation_outputs; if missing: no field is left out.
 _RESULTS: Final = frozenset({"outputs", "mutation_outputs"})
 
 

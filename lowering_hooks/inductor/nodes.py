@@ -55,7 +55,7 @@ def is_ir_class(kind: type[object]) -> bool:
     """Whether :func:`is_ir` holds for the objects of a class.  Never raises."""
     try:
         # PyTorch 2.0-2.15: all IR classes derive from IRNode; if missing: no argument is taken for IR.
-        # PyTorch 2.0-2.4, and perhaps later: so do layouts, whose names end so; if missing: nothing changes.
+        # PyTorch 2.0-2.5: so do layouts, whose names end so; if missing: nothing changes.
         root = sys.modules[IR_MODULE].IRNode
         return issubclass(kind, root) and not kind.__name__.endswith("Layout")
     except Exception:

@@ -106,7 +106,7 @@ def _torch_folder() -> str | None:
 
 def _graph(lowering: GraphLowering) -> str:
     # PyTorch 2.0-2.15: graph_id, and the name of a subgraph; if missing: the text leaves it out.
-    # PyTorch 2.7-2.15: is_backward; if missing: nothing tells a backward graph from a forward one.
+    # PyTorch 2.6-2.15: is_backward; if missing: nothing tells a backward graph from a forward one.
     number, name = getattr(lowering, "graph_id", None), getattr(lowering, "name", None)
     parts = [] if number is None else [str(number)]
     if name not in (None, "", "GraphLowering"):
