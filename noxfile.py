@@ -160,6 +160,18 @@ def wheel(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into build/docs, where no warning is let pass, and check its links."""
+    environments.install_without_torch(session, *group("docs"))
+    site = ROOT / "build" / "docs"
+    shutil.rmtree(site, ignore_errors=True)
+    strict = ("--fail-on-warning", "--keep-going", "--quiet")
+    folders = ("--conf-dir", "docs", "--doctree-dir", session.create_tmp())
+    session.run("sphinx-build", *strict, "--fresh-env", *folders, ".", str(site))
+    session.run("python", "tools/check_links.py", str(site))
+
+
+@nox.session
 @nox.parametrize("python,row", environments.on(environments.NEWEST, environments.NEWEST_EAGER))
 def bench(session: nox.Session, row: Release) -> None:
     """Write benchmarks/results and docs/performance.md; with -- --quick, the like of it into build/bench."""
