@@ -1,8 +1,8 @@
-"""Which hooking strategy fits which PyTorch.
+"""Which strategy fits which PyTorch.
 
-A leaf: imports nothing of ``lowering_hooks`` and nothing of ``torch``.  It stands at the top of the
-repository, so that ``noxfile.py`` can read the table without installing anything, and is installed as
-``lowering_hooks.compat``.
+This package is a leaf: it imports nothing of ``lowering_hooks`` and nothing of ``torch``.  It is at the top
+of the repository, so that ``noxfile.py`` can read the table without installing anything.  An install has it
+as ``lowering_hooks.compat``.
 """
 
 from __future__ import annotations

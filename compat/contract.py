@@ -1,7 +1,8 @@
 """What a strategy needs of the installed Inductor, checked on the live modules.
 
-A version number is a promise; a vendor's patched build may not keep it.  So before anything is touched,
-the objects themselves are looked at.
+A version number is a promise, which a vendor's patched build may not keep.  So these functions look at the
+objects themselves, before lowering-hooks touches anything.  Each check asks for no more than PyTorch relies
+on.
 """
 
 from __future__ import annotations
@@ -9,37 +10,44 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final, TypeAlias
 
-# How many functions a chain of wrappers may have before it is taken for one that does not end.
-_CHAIN_LIMIT = 64
+# An object of PyTorch, or one that other code put in its place: nothing is known of it.
+Foreign: TypeAlias = Any
+# Returns what stood in a class before what stands there, where that is a wrapper of the caller's.
+Peel: TypeAlias = Callable[[Foreign], Foreign]
+
+# `wrapped_functions` follows at most this many functions, since a chain of wrappers may be endless.
+_CHAIN_LIMIT: Final = 64
+# `_call_function_problems` asks whether call_function takes this many arguments: self, target, args, kwargs.
+_CALL_FUNCTION_ARGUMENTS: Final = 4
+# `_operator_text_problems` asks whether operator_str takes this many arguments: target, args, kwargs.
+_OPERATOR_STR_ARGUMENTS: Final = 3
+
+
+def _as_it_stands(standing: Foreign) -> Foreign:
+    return standing
 
 
 def call_function_problems(
-    graph: types.ModuleType, exc: types.ModuleType, peel: Callable[[Any], Any] = lambda standing: standing
+    graph: types.ModuleType, exc: types.ModuleType, peel: Peel = _as_it_stands
 ) -> tuple[str, ...]:
     """Say what keeps ``GraphLowering.call_function`` from being wrapped; empty where nothing does.
 
-    Seen in 2.0.0 to 2.15.0: ``torch._inductor.graph.GraphLowering.call_function(self, target, args,
-    kwargs)`` describes the op by ``OperatorIssue.operator_str(target, args, kwargs)``, a static method in
-    ``torch._inductor.exc`` that the three error classes of a lowering inherit.  No more is asked for than
-    PyTorch relies on: that both can be called with as many arguments by position, whatever their names.
+    ``GraphLowering.call_function(self, target, args, kwargs)`` describes the op by
+    ``OperatorIssue.operator_str(target, args, kwargs)``.  Both must take as many arguments by position,
+    whatever their names.
 
     Args:
         graph: ``torch._inductor.graph``.
         exc: ``torch._inductor.exc``.
         peel: Returns what stood in a class before what stands there, where that is a wrapper of the caller's.
     """
-    return tuple(_call_function_problems(graph, exc, peel))
+    return (*_call_function_problems(graph), *_operator_text_problems(exc, peel))
 
 
-def operator_text_problems(
-    exc: types.ModuleType, peel: Callable[[Any], Any] = lambda standing: standing
-) -> tuple[str, ...]:
+def operator_text_problems(exc: types.ModuleType, peel: Peel = _as_it_stands) -> tuple[str, ...]:
     """Say what keeps ``OperatorIssue.operator_str`` from being replaced; empty where nothing does.
-
-    Seen in 2.0.0 to 2.15.0: a static method of ``torch._inductor.exc.OperatorIssue``, which the error classes
-    of a lowering inherit, called as ``operator_str(target, args, kwargs)``.
 
     Args:
         exc: ``torch._inductor.exc``.
@@ -51,9 +59,12 @@ def operator_text_problems(
 def ir_text_problems(ir: types.ModuleType | None) -> tuple[str, ...]:
     """Say what keeps the text of IR nodes from being bounded; empty where nothing does.
 
-    Seen in 2.0.0 to 2.15.0: all IR classes derive from ``torch._inductor.ir.IRNode``.  What they have for
-    ``__str__`` and ``__repr__`` may be anything.
+    The ``__str__`` and the ``__repr__`` of an IR class may be anything.
+
+    Args:
+        ir: ``torch._inductor.ir``; None where it is not loaded.
     """
+    # PyTorch 2.0-2.15: all IR classes derive from IRNode; if missing: the text of IR nodes is not bounded.
     if isinstance(getattr(ir, "IRNode", None), type):
         return ()
     return ("torch._inductor.ir defines no class IRNode",)
@@ -62,43 +73,45 @@ def ir_text_problems(ir: types.ModuleType | None) -> tuple[str, ...]:
 def set_proxy_problems(graph: types.ModuleType, lowering: types.ModuleType) -> tuple[str, ...]:
     """Say what keeps ``FALLBACK_ALLOW_LIST`` from being replaced; empty where nothing does.
 
-    Seen in 2.0.0 to 2.15.0: ``torch._inductor.lowering`` makes the set and ``torch._inductor.graph`` imports
-    it by name, so both bindings are one object; a plain ``set`` up to 2.6, an ``OrderedSet`` later.
+    Args:
+        graph: ``torch._inductor.graph``.
+        lowering: ``torch._inductor.lowering``.
     """
     return tuple(_set_proxy_problems(graph, lowering))
 
 
-def lowering_class_of(graph: types.ModuleType) -> Any:
-    """Return the class of ``graph`` that lowers a graph; None where there is none.
+def lowering_class_of(graph: types.ModuleType) -> Foreign:
+    """Return the class of ``graph`` that lowers a graph; None where there is none.  Never raises.
 
-    That is ``GraphLowering``, or the class that ``graph`` itself defined where somebody has put a class
-    derived from it in its place: modules that imported it before go on with the original.
+    That is ``GraphLowering``.  Where other code has put a class derived from it in its place, the result is
+    the class that ``graph`` itself defined, because modules that imported it before go on with that.
     """
     try:
-        found: Any = vars(graph).get("GraphLowering")
+        found: Foreign = vars(graph).get("GraphLowering")
         own = (kind for kind in type.mro(found) if kind.__module__ == getattr(graph, "__name__", None))
         return next(own, found)
-    except Exception:  # the module, the class and its bases may be anybody's objects
+    except Exception:  # the module, the class and its bases may be objects of any kind
         return None
 
 
-def wraps(outer: Any, inner: Callable[..., Any]) -> bool:
+def wraps(outer: Foreign, inner: Callable[..., object]) -> bool:
     """Whether ``outer`` is ``inner``, or visibly calls it: see :func:`wrapped_functions`."""
     return any(
-        function is inner or any(held is inner for held in _held(function))
+        function is inner or any(used is inner for used in _used_by(function))
         for function in wrapped_functions(outer)
     )
 
 
-def wrapped_functions(function: Any) -> Iterator[Callable[..., Any]]:
-    """Yield ``function`` and the functions it visibly wraps, outermost first, each once.  Never raises.
+def wrapped_functions(function: Foreign) -> Iterator[Callable[..., object]]:
+    """Yield ``function`` and the functions that it visibly wraps, outermost first, each once.  Never raises.
 
-    Visibly: through ``__wrapped__`` of a function, or ``functools.partial``, or as a function with
-    "call_function" in its name in a closure cell, a default or a module global.  That covers a decorator, and
-    the usual ``_old = GraphLowering.call_function`` of those who assign the method.  What an object that is
-    no function does with its ``__wrapped__`` cannot be seen.
+    A function is visibly wrapped where it is the ``__wrapped__`` of a function or the function of a
+    ``functools.partial``.  So is a function with "call_function" in its name in a closure cell, a default or
+    a module global that the wrapper uses.  That covers a decorator, and the usual
+    ``_old = GraphLowering.call_function`` of code that assigns the method.  What an object that is no
+    function does with its ``__wrapped__`` is not visible.
     """
-    pending: list[Any] = [function]
+    pending: list[Foreign] = [function]
     seen: set[int] = set()
     while pending and len(seen) < _CHAIN_LIMIT:
         current = pending.pop()
@@ -106,44 +119,50 @@ def wrapped_functions(function: Any) -> Iterator[Callable[..., Any]]:
             continue
         seen.add(id(current))
         yield current
-        pending += filter(_is_a_call_function, _held(current))
+        pending += filter(_is_a_call_function, _used_by(current))
         pending += _directly_wrapped(current)
 
 
-def _is_a_call_function(held: Any) -> bool:
+def _is_a_call_function(value: object) -> bool:
     try:
-        return isinstance(held, types.FunctionType) and "call_function" in held.__name__
-    except Exception:  # it may be anybody's object
+        return isinstance(value, types.FunctionType) and "call_function" in value.__name__
+    except Exception:  # it may be an object of any kind
         return False
 
 
-def _directly_wrapped(function: Any) -> list[Any]:
+def _directly_wrapped(function: Foreign) -> list[Foreign]:
+    """Return the one function that ``function`` says it wraps; empty where it says nothing."""
     try:
-        is_function = isinstance(function, types.FunctionType)  # a proxy of wrapt says so of itself
-        if is_function:
+        if _is_function(function):
             return [function.__wrapped__]
         if type(function) is functools.partial:
             return [function.func]
-    except Exception:  # a function without __wrapped__, or anybody's object
+    except Exception:  # a function without __wrapped__, or an object of any kind
         return []
     return []
 
 
-def _held(function: Any) -> list[Any]:
+def _is_function(value: object) -> bool:
+    """Whether ``value`` says that it is a function, which a proxy of wrapt around one does as well."""
+    return isinstance(value, types.FunctionType)
+
+
+def _used_by(function: Foreign) -> list[Foreign]:
     """Return what a function may call: its defaults, what it closes over, the globals that it names."""
     if type(function) is not types.FunctionType:
         return []
-    held: list[Any] = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    used: list[Foreign] = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
     for cell in function.__closure__ or ():
         try:
-            held.append(cell.cell_contents)
+            used.append(cell.cell_contents)
         except ValueError:  # a cell that is still empty
             continue
-    held += [function.__globals__.get(name) for name in function.__code__.co_names]
-    return held
+    used += [function.__globals__.get(name) for name in function.__code__.co_names]
+    return used
 
 
 def _names_used(code: types.CodeType) -> set[str]:
+    """Return the names of globals and attributes that a function uses, in its inner functions as well."""
     names: set[str] = set()
     pending = [code]
     while pending:
@@ -153,35 +172,39 @@ def _names_used(code: types.CodeType) -> set[str]:
     return names
 
 
-def _call_function_problems(
-    graph: types.ModuleType, exc: types.ModuleType, peel: Callable[[Any], Any]
-) -> Iterator[str]:
+def _call_function_problems(graph: types.ModuleType) -> Iterator[str]:
+    # PyTorch 2.0-2.15: GraphLowering.call_function(self, target, args, kwargs) asks for operator_str; if
+    # missing: "auto" falls back to set_proxy.
     lowering_class = lowering_class_of(graph)
     standing = getattr(lowering_class, "__dict__", {}).get("call_function")
     if not callable(getattr(lowering_class, "call_function", None)) or standing is None:
         yield "torch._inductor.graph.GraphLowering defines no call_function"
-    else:
-        # PyTorch calls it on an instance, by position: torch/fx/interpreter.py, Interpreter.run_node.
-        binds = hasattr(type(standing), "__get__") and not isinstance(standing, (staticmethod, classmethod))
-        yield from _call_problems(
-            "GraphLowering.call_function", lowering_class.call_function, 4 if binds else 3
-        )
-        if not _reaches_operator_str(standing, graph):
-            yield "GraphLowering.call_function does not reach operator_str"
-    yield from _operator_text_problems(exc, peel)
+        return
+    # torch/fx/interpreter.py, Interpreter.run_node, calls it on an instance, by position.
+    count = _CALL_FUNCTION_ARGUMENTS if _binds(standing) else _CALL_FUNCTION_ARGUMENTS - 1
+    yield from _call_problems("GraphLowering.call_function", lowering_class.call_function, count)
+    if not _reaches_operator_str(standing, graph):
+        yield "GraphLowering.call_function does not reach operator_str"
 
 
-def _operator_text_problems(exc: types.ModuleType, peel: Callable[[Any], Any]) -> Iterator[str]:
+def _binds(standing: object) -> bool:
+    """Whether Python passes the instance to what stands in its class as a method."""
+    return hasattr(type(standing), "__get__") and not isinstance(standing, (staticmethod, classmethod))
+
+
+def _operator_text_problems(exc: types.ModuleType, peel: Peel) -> Iterator[str]:
+    # PyTorch 2.0-2.15: OperatorIssue.operator_str(target, args, kwargs) is a static method, which the error
+    # classes of a lowering inherit; if missing: "auto" falls back to set_proxy, without bounded texts of ops.
     issue = getattr(exc, "OperatorIssue", None)
-    # The errors of a lowering ask for it by `self`, so a plain function would not do.
+    # The errors of a lowering ask for it by `self`, so a plain function does not serve.
     static = peel(getattr(issue, "__dict__", {}).get("operator_str"))
     if not isinstance(static, staticmethod):
         yield "torch._inductor.exc.OperatorIssue.operator_str is not a static method"
         return
-    yield from _call_problems("OperatorIssue.operator_str", static.__func__, 3)
+    yield from _call_problems("OperatorIssue.operator_str", static.__func__, _OPERATOR_STR_ARGUMENTS)
 
 
-def _reaches_operator_str(function: Any, graph: types.ModuleType) -> bool:
+def _reaches_operator_str(function: Foreign, graph: types.ModuleType) -> bool:
     """Whether ``function`` asks for the text somewhere, or is no function of Inductor's own."""
     codes = [getattr(found, "__code__", None) for found in wrapped_functions(function)]
     seen = [code for code in codes if isinstance(code, types.CodeType)]
@@ -191,20 +214,21 @@ def _reaches_operator_str(function: Any, graph: types.ModuleType) -> bool:
 
 @functools.cache
 def inspect_module() -> types.ModuleType:
-    """Import ``inspect`` at the first call, and nothing at any later one, which may come under a lock.
+    """Return ``inspect``, which the first call imports.
 
-    PyTorch has imported it by then, and a process without PyTorch is spared it.
+    PyTorch has imported it by then, and a process without PyTorch is spared its import.  A later call imports
+    nothing, so it may come under a lock.
     """
     import inspect
 
     return inspect
 
 
-def _call_problems(label: str, function: Callable[..., Any], count: int) -> Iterator[str]:
+def _call_problems(label: str, function: Callable[..., object], count: int) -> Iterator[str]:
     """Say why ``function`` cannot be called with ``count`` positional arguments, as PyTorch calls it."""
     try:
         found = inspect_module().signature(function)
-    except Exception:  # a built-in function may have none; whether the call works is not for us to say
+    except Exception:  # a builtin function may have none, and the call may work all the same
         return
     try:
         found.bind(*[None] * count)
@@ -213,9 +237,11 @@ def _call_problems(label: str, function: Callable[..., Any], count: int) -> Iter
 
 
 def _set_proxy_problems(graph: types.ModuleType, lowering: types.ModuleType) -> Iterator[str]:
+    # PyTorch 2.0-2.15: `lowering` makes the set and `graph` imports it by name, so that both names are one
+    # object, a `set` up to 2.6 and an `OrderedSet` since; if missing: set_proxy cannot be installed.
     missing = object()
-    in_lowering = getattr(lowering, "FALLBACK_ALLOW_LIST", missing)
-    in_graph = getattr(graph, "FALLBACK_ALLOW_LIST", missing)
+    in_lowering: object = getattr(lowering, "FALLBACK_ALLOW_LIST", missing)
+    in_graph: object = getattr(graph, "FALLBACK_ALLOW_LIST", missing)
     if in_lowering is missing or in_graph is missing:
         yield "torch._inductor.lowering or .graph has no FALLBACK_ALLOW_LIST"
     elif in_lowering is not in_graph:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-# Namespaces of ops that PyTorch itself registers: torch._C._dispatch_get_all_op_names() after importing
-# torch._inductor.compile_fx alone, the union over 2.0.1, 2.4.1, 2.8.0, 2.12.1, 2.13.0 and 2.15.0, and `prim`.
+# `"*"` never covers these namespaces under set_proxy, which would change the lowering of PyTorch's own ops.
+# PyTorch 2.0-2.15: torch._C._dispatch_get_all_op_names() once torch._inductor.compile_fx is imported: the
+# union over 2.0.1, 2.4.1, 2.8.0, 2.12.1, 2.13.0, 2.15.0, and `prim`; if missing: `"*"` covers the namespace.
 PYTORCH: Final = frozenset(
     [
         "_c10d_functional",
@@ -51,8 +52,9 @@ PYTORCH: Final = frozenset(
     ]
 )
 
-# Namespaces of ops that vLLM registers beside DEFAULT: those of its compiled kernels, as they are called in
-# vLLM 0.22.1 and 0.32.0 (_flashkda_C and _flashmla_C in 0.32.0 only), and two of Python's.
+# vLLM's entry point allows these namespaces, beside the two that are allowed by default.  vLLM registers the
+# ops of its compiled kernels in them, and in two of them ops from Python.
+# vLLM 0.22.1 and 0.32.0 have them (_flashkda_C and _flashmla_C in 0.32.0 only); if missing: nothing changes.
 VLLM_KERNELS: Final = frozenset(
     [
         "_C",

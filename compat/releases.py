@@ -17,20 +17,20 @@ class Release(NamedTuple):
     Attributes:
         series: Major and minor number, such as ``"2.12"``.
         verified_with: The release of that series that the test suite ran against.
-        pythons: The Python versions that it ran on, such as ``("3.11",)``.
+        pythons: The Python versions that the test suite ran on, such as ``("3.11",)``.
         strategy: How the series is hooked.
-        log_text: Whether ``call_function`` builds the text of "Creating implicit fallback" always
+        log_text: Whether ``call_function`` always builds the text of "Creating implicit fallback"
             (``"eager"``) or only for a handler that wants INFO (``"lazy"``, a ``LazyString``).
-        layout_constraint: What ``call_function`` decides for a custom op in its implicit fallback and not for
-            an op of the allow list, so what ``set_proxy`` has to make up for.
+        layout_constraint: Which layout constraint ``call_function`` decides on for a custom op in its
+            implicit fallback and not for an op of the allow list; ``set_proxy`` has to make up for it.
 
-            ``"none"``: nothing.
-            ``"on arguments"``: the arguments at hand of an op tagged ``needs_fixed_stride_order`` are
-            constrained within the function; nothing recorded beforehand does the same.
-            ``"tag or contiguous"``: as the op is tagged, else contiguous arguments.
-            ``"tag"``: as the op is tagged.
-            ``"tag or default"``: as the op is tagged, else by ``custom_op_default_layout_constraint`` of
-            ``torch._functorch.config``.
+            ``"none"``: none.
+            ``"on arguments"``: the function itself constrains the arguments that an op tagged
+            ``needs_fixed_stride_order`` is called with; nothing that is recorded beforehand does the same.
+            ``"tag or contiguous"``: the constraint of the op's tag, else contiguous arguments.
+            ``"tag"``: the constraint of the op's tag.
+            ``"tag or default"``: the constraint of the op's tag, else the one that
+            ``custom_op_default_layout_constraint`` of ``torch._functorch.config`` names.
     """
 
     series: str
@@ -41,9 +41,9 @@ class Release(NamedTuple):
     layout_constraint: LayoutConstraint
 
 
-# Newest first.  The nox sessions take their versions from here.  call_function stands in
-# torch/_inductor/graph.py.  The notes say where it differs from the older ones; no difference needs code of
-# its own under the strategy call_function, since the original function runs.
+# `choose` and `release_of` look a version up here, and the nox sessions take theirs from here.  The newest
+# series is first.  A comment says how call_function (torch/_inductor/graph.py) differs from that of the older
+# series.  No difference needs code of its own under the strategy call_function: its hook calls the original.
 RELEASES: Final[tuple[Release, ...]] = (
     Release("2.15", "2.15.0", ("3.11",), "call_function", "lazy", "tag or default"),
     Release("2.14", "2.14.1", ("3.13",), "call_function", "lazy", "tag or default"),
@@ -54,21 +54,21 @@ RELEASES: Final[tuple[Release, ...]] = (
     Release("2.11", "2.11.0", ("3.12",), "call_function", "eager", "tag or default"),
     Release("2.10", "2.10.0", ("3.11",), "call_function", "eager", "tag or default"),
     Release("2.9", "2.9.1", ("3.11",), "call_function", "eager", "tag or default"),
-    # The tag is read by get_layout_constraint_tag, now in torch._library.utils.  needs_exact_strides is new,
-    # and the default: untagged ops get the strides that they had in eager.
+    # get_layout_constraint_tag, now in torch._library.utils, reads the tag.  needs_exact_strides is new, and
+    # the default: untagged ops get the strides that they had in eager.
     Release("2.8", "2.8.0", ("3.11",), "call_function", "eager", "tag or default"),
     # The allow list is an OrderedSet.  An untagged custom op gets no constraint any more.
     Release("2.7", "2.7.1", ("3.11",), "call_function", "eager", "tag"),
-    # Constraints are applied within call_function, after the fallback is made.  Ops of the allow list are
-    # made with override_decomp.
+    # call_function applies constraints itself, after it has made the fallback.  It makes the fallbacks of ops
+    # of the allow list with override_decomp.
     Release("2.6", "2.6.0", ("3.11",), "call_function", "eager", "tag or contiguous"),
-    # Tags are looked at in run_node, before call_function, for both branches.  flexible_layout is new.
+    # run_node looks at the tags, before call_function, for both branches.  flexible_layout is new.
     Release("2.5", "2.5.1", ("3.11",), "call_function", "eager", "none"),
-    # The arguments are constrained before the text is built from them, from 2.3 on.
+    # From 2.3 on, call_function constrains the arguments before it builds the text from them.
     Release("2.4", "2.4.1", ("3.11",), "call_function", "eager", "on arguments"),
     Release("2.3", "2.3.1", ("3.11",), "call_function", "eager", "on arguments"),
     Release("2.2", "2.2.2", ("3.11",), "call_function", "eager", "none"),
-    # An error of a lowering is raised from None; 2.0 chained it.
+    # call_function raises the error of a lowering from None; 2.0 chained it.
     Release("2.1", "2.1.2", ("3.11",), "call_function", "eager", "none"),
     # torch.compile refuses Python 3.11.
     Release("2.0", "2.0.1", ("3.10",), "call_function", "eager", "none"),
@@ -90,20 +90,26 @@ class Choice(NamedTuple):
 
 
 def release_of(version: str) -> Release | None:
-    """Return the row of the series that ``version`` belongs to, or None where nobody verified it.
+    """Return the row of the series that ``version`` belongs to; None where :data:`RELEASES` has no such row.
 
-    Local, vendor, nightly and pre-releases (``2.12.1+cu130``, ``2.13.0a0+nv26.1``,
-    ``2.13.0.dev20260301``) belong to the series of their number.
+    Local, vendor, nightly and pre-releases belong to the series of their number.
+
+    Args:
+        version: A version of PyTorch, such as ``2.12.1+cu130``, ``2.13.0a0+nv26.1`` or
+            ``2.13.0.dev20260301``.
     """
     series = _series_of(version)
     return next((row for row in RELEASES if row.series == series), None)
 
 
 def choose(version: str) -> Choice:
-    """Choose the strategy for the PyTorch version ``version``.
+    """Choose the strategy for a version of PyTorch.  Never raises.
 
-    A pure function of the string.  Never raises: whatever is not a verified version gets
+    The choice depends on the text alone.  A version that is of no verified series, or no version at all, gets
     ``set_proxy``, with a reason that says so.
+
+    Args:
+        version: The version, as for :func:`release_of`.
     """
     try:
         packaging = _packaging_version()
@@ -137,6 +143,7 @@ def _unverified(what: str) -> Choice:
 
 
 def _series_of(version: str) -> str | None:
+    """Return major and minor number, such as ``"2.12"``; None where ``version`` is no version."""
     packaging = _packaging_version()
     try:
         parsed = packaging.Version(str(version))
@@ -147,10 +154,10 @@ def _series_of(version: str) -> str | None:
 
 @functools.cache
 def _packaging_version() -> types.ModuleType:
-    """Import ``packaging.version`` at the first call, and nothing at any later one.
+    """Return ``packaging.version``, which the first call imports.
 
-    It is imported here for the time it takes: a process that never imports PyTorch need not know its version.
-    Later calls may come where nothing may be imported.
+    The import takes a while, and a process that never imports PyTorch is spared it.  A later call imports
+    nothing, so it may come where nothing may be imported.
     """
     import packaging.version
 

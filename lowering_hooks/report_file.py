@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from .inductor.modules import loaded
 from .records import OpReport, Report
@@ -72,10 +72,27 @@ def read(text: str) -> tuple[dict[str, Any], Report]:
         ValueError: It is not the text of a report.
     """
     try:
-        found = json.loads(text)
-        return found, Report(tuple(OpReport(**op) for op in found["ops"]))
-    except (KeyError, TypeError, ValueError) as error:
+        found: Any = json.loads(text)
+        pid, status, ops = found["pid"], found["status"], found["ops"]
+    except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"not a report of lowering-hooks: {type(error).__name__}: {error}") from None
+    if not (isinstance(pid, int) and isinstance(status, dict) and isinstance(ops, list)):
+        expected = "a number pid, an object status and a list ops"
+        raise ValueError(f"not a report of lowering-hooks: expected {expected}")  # noqa: TRY004
+    return found, Report(tuple(map(_op, cast("list[object]", ops))))
+
+
+def _op(found: Any) -> OpReport:
+    try:
+        op = OpReport(**found)
+    except TypeError as error:
+        raise ValueError(f"not a report of lowering-hooks: {error}") from None
+    for name, kind in get_type_hints(OpReport).items():
+        value = getattr(op, name)
+        if not isinstance(value, (int, float) if kind is float else kind):
+            text = f"{name} is {value!r}, expected one of type {kind.__name__}"
+            raise ValueError(f"not a report of lowering-hooks: {text}")  # noqa: TRY004
+    return op
 
 
 def _replace(path: Path, text: str) -> None:

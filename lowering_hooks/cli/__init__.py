@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import lowering_hooks
 
 from .. import report_file
 from ..inductor.modules import import_problem
-from ..inductor.versions import torch_is_there
+from ..inductor.versions import installed_version, torch_is_there, torch_version
 from . import check, demo
+from .compile_process import WorkerError
 
 if TYPE_CHECKING:
     from ..records import Report
-from .compile_process import WorkerError
+
+_FAILED: Final = 1
+_INTERRUPTED: Final = 130  # as a shell has it for SIGINT
+_NOBODY_READS: Final = 141  # as a shell has it for SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,20 +35,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; ``sys.argv[1:]`` if None.
 
     Returns:
-        The exit status: 0 where all is well, 1 where it is not, 2 for misuse, 130 where it was interrupted.
+        The exit status: 0 where all is well, 1 where it is not, 2 for misuse, 3 where ``check`` could not
+        check, 130 where it was interrupted, 141 where nobody reads the output any more.
     """
+    options = parser().parse_args(arguments)
+    try:
+        exit_status = _run(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print(f"\nlowering-hooks {options.command}: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes the output once more at its end, and must not fail then.
+        with (
+            contextlib.suppress(OSError, ValueError),
+            Path(os.devnull).open("w", encoding="utf-8") as devnull,
+        ):
+            os.dup2(devnull.fileno(), sys.stdout.fileno())
+        return _NOBODY_READS
+    return exit_status
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="lowering-hooks",
         description="Ends the torch.compile hang of custom ops, and changes nothing else.",
     )
+    parser.add_argument("--version", action="version", version=_versions())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     status = commands.add_parser("status", help="load Inductor and say what is hooked, how and why")
     status.add_argument("--json", action="store_true", help="print JSON")
 
     checked = commands.add_parser(
-        "check", help="compile a small graph as stock and with lowering-hooks, and exit with 1 if they differ"
+        "check",
+        help="compile a small graph as stock and with lowering-hooks, and compare them",
+        description="Compile a small graph as stock and with lowering-hooks, and compare them, which takes "
+        "some 10 to 30 s.",
+        epilog="The exit status is 0 where it works, 1 where nothing is hooked or the compiles differ, and 3 "
+        "where stock PyTorch itself does not compile.",
     )
+    _add_device(checked)
     checked.add_argument("--json", action="store_true", help="print JSON")
 
     reported = commands.add_parser("report", help="print reports that LOWERING_HOOKS_REPORT has written")
@@ -49,7 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reported.add_argument("--json", action="store_true", help="print one JSON array of them")
 
     shown = commands.add_parser(
-        "demo", help="compile a deep decoder as stock, with a plain set proxy and with lowering-hooks"
+        "demo",
+        help="compile a deep decoder as stock, with a plain set proxy and with lowering-hooks",
+        description="Compile a deep decoder as stock, with a plain set proxy and with lowering-hooks, in "
+        f"each of {len(demo.CASES)} cases.  Stock takes up to the deadline in each.",
     )
     shown.add_argument(
         "--layers",
@@ -63,17 +101,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=demo.DEFAULT_DEADLINE,
         help="seconds that one compile may take, above 0 (default: %(default)g)",
     )
+    _add_device(shown)
     shown.add_argument("--json", action="store_true", help="print JSON")
+    return parser
 
-    options = parser.parse_args(arguments)
+
+def _add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="compile for this device (default: %(default)s)",
+    )
+
+
+def _versions() -> str:
+    ours, torch = installed_version("lowering-hooks"), torch_version()
+    return f"lowering-hooks {ours or '(not installed)'}, PyTorch {torch or '(not installed)'}"
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.command == "status":
         return _status(as_json=options.json)
     if options.command == "report":
         return _report(options.files, as_json=options.json)
     if options.command == "check":
-        return _run(lambda: check.run(progress=sys.stderr), "check", as_json=options.json)
-    return _run(
-        lambda: demo.run(options.layers, options.deadline, progress=sys.stderr), "demo", as_json=options.json
+        return _compile(lambda: check.run(sys.stderr, options.device), "check", as_json=options.json)
+    return _compile(
+        lambda: demo.run(options.layers, options.deadline, sys.stderr, options.device),
+        "demo",
+        as_json=options.json,
     )
 
 
@@ -96,29 +153,31 @@ def _report(files: Sequence[str], *, as_json: bool) -> int:
             reports.append((file, *report_file.read(Path(file).read_text(encoding="utf-8"))))
         except (OSError, ValueError) as error:
             print(f"lowering-hooks report: {file}: {error}", file=sys.stderr)
-            return 1
+            return _FAILED
     if as_json:
         print(json.dumps([found for _, found, _ in reports], indent=2))
     else:
-        print("\n\n".join(f"{file}: process {found.get('pid')}\n{report}" for file, found, report in reports))
+        print("\n\n".join(f"{file}: process {found['pid']}\n{report}" for file, found, report in reports))
     return 0
 
 
-def _run(task: Callable[[], check.Verdict | demo.Outcome], command: str, *, as_json: bool) -> int:
-    """Run a command that compiles in processes of its own, and print what came of it."""
+def _compile(task: Callable[[], check.Verdict | demo.Outcome], command: str, *, as_json: bool) -> int:
+    """Run what compiles in processes of its own, and print what came of it."""
     if not torch_is_there():
         print(f"lowering-hooks {command}: PyTorch is not installed here", file=sys.stderr)
-        return 1
+        return _FAILED
     try:
         found = task()
     except WorkerError as error:
         print(f"lowering-hooks {command}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"\nlowering-hooks {command}: interrupted", file=sys.stderr)
-        return 130
-    print(found.as_json() if as_json else f"\n{found}")
-    return 0 if found.ok else 1
+        return _FAILED
+    if as_json:
+        print(found.as_json())
+    elif isinstance(found, demo.Outcome) and sys.stdout.isatty():
+        print(f"\n{found.as_text(shutil.get_terminal_size().columns)}")
+    else:
+        print(f"\n{found}")
+    return found.exit_status
 
 
 def _whole_number(text: str) -> int:

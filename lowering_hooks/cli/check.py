@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import IO, TYPE_CHECKING, Final
 
 import lowering_hooks
@@ -16,14 +16,15 @@ import lowering_hooks
 from ..describe.words import counted
 from ..inductor.modules import import_problem
 from . import compile_process, demo
-from .compile_process import OURS, SHALLOW_LAYERS, STOCK, Compiled, Spec
+from .compile_process import OURS, STOCK, Ended, Spec, WorkerError
 
 if TYPE_CHECKING:
     from ..status import Status
 
-# The second compile of a process may take so many seconds; it takes one or two.
-_DEADLINE: Final = 60.0
 _CASE: Final = "INFO on"
+
+# The exit statuses of `lowering-hooks check`.
+WORKS, DIFFERS, NOT_CHECKED = 0, 1, 3
 
 
 @dataclass(frozen=True)
@@ -31,28 +32,34 @@ class Verdict:
     """What the check found.
 
     Attributes:
-        ok: Whether something is hooked, and the compile came out as stock's.
+        exit_status: 0 where something is hooked and the compile came out as stock's; 1 where nothing is
+            hooked or the compile came out otherwise; 3 where stock itself does not compile here.
         words: The same in a sentence.
         status: What is hooked in this process.
-        compiled: How the compile with lowering-hooks compares with stock's; None where nothing is hooked.
-        stock_characters: The size of the text that stock logged; None where nothing is hooked.
+        compiled: How the compile with lowering-hooks compares with stock's; None where there was none.
+        stock_characters: The size of the text that stock logged; None where there was none.
     """
 
-    ok: bool
+    exit_status: int
     words: str
     status: Status
     compiled: demo.Row | None = None
     stock_characters: int | None = None
 
+    @property
+    def ok(self) -> bool:
+        """Whether the exit status is 0."""
+        return self.exit_status == WORKS
+
     def as_json(self) -> str:
         """Return the attributes as JSON."""
-        compiled = None if self.compiled is None else asdict(self.compiled)
         return json.dumps(
             {
                 "ok": self.ok,
+                "exit_status": self.exit_status,
                 "words": self.words,
                 "status": self.status.as_dict(),
-                "compiled": compiled,
+                "compiled": None if self.compiled is None else asdict(self.compiled),
                 "stock_characters": self.stock_characters,
             },
             indent=2,
@@ -73,31 +80,41 @@ class Verdict:
         return "\n".join([*lines, self.words])
 
 
-def run(progress: IO[str]) -> Verdict:
+def run(progress: IO[str], device: str = "cpu") -> Verdict:
     """Compile, and compare.
 
     Args:
         progress: Where to write what is running, and for how long.
-
-    Raises:
-        WorkerError: A compile's process ended without a result, as where g++ is missing.
+        device: ``"cpu"`` or ``"cuda"``.
     """
+    progress.write("lowering-hooks check compiles a small graph twice; that takes some 10 to 30 s\n")
+    progress.flush()
     problem = import_problem()
     status = lowering_hooks.status()
     if problem:
-        return Verdict(
-            ok=False, words=f"NOT checked: Inductor could not be imported: {problem}", status=status
-        )
+        return Verdict(NOT_CHECKED, f"NOT checked: Inductor could not be imported: {problem}", status)
     if status.state != "active":
-        return Verdict(ok=False, words=f"NOT hooked: {status.reason}", status=status)
+        return Verdict(DIFFERS, f"NOT hooked: {status.reason}", status)
 
-    compiled: dict[str, Compiled] = {}
-    with tempfile.TemporaryDirectory(prefix="lowering-hooks-check-") as folder:
-        for variant in (STOCK, OURS):
-            spec = Spec(variant, layers=SHALLOW_LAYERS, info=True)
-            compiled[variant] = compile_process.run_worker(spec, _DEADLINE, folder, variant, progress)
-    stock = compiled[STOCK].shallow
-    row = demo.row_of(_CASE, OURS, compiled[OURS], stock)
+    specs = {variant: Spec(variant, layers=0, info=True, device=device) for variant in (STOCK, OURS)}
+    try:
+        with tempfile.TemporaryDirectory(prefix="lowering-hooks-check-") as folder:
+            compiled = compile_process.run_beside(specs, folder, "compiling", progress)
+    except WorkerError as error:
+        text = str(error)
+        if text.startswith(f"{STOCK}:"):
+            words = f"NOT checked: stock PyTorch does not compile here: {text.partition(': ')[2]}"
+            return Verdict(NOT_CHECKED, words, status)
+        return Verdict(DIFFERS, f"does NOT work here, where stock compiles: {text}", status)
+    return _verdict(compiled[STOCK].shallow, compiled[OURS], status)
+
+
+def _verdict(stock: Ended, ours: compile_process.Compiled, status: Status) -> Verdict:
+    if stock.error:
+        cause = stock.message.strip() or stock.error
+        words = f"NOT checked: stock PyTorch does not compile here: {stock.error}: {cause}"
+        return Verdict(NOT_CHECKED, words, status)
+    row = demo.row_of(_CASE, OURS, replace(ours, deep=ours.shallow), stock)
     if row.good:
         words = f"works: by {status.strategy}, what is compiled is what stock PyTorch makes"
     else:
@@ -105,4 +122,4 @@ def run(progress: IO[str]) -> Verdict:
             "does NOT work here: what is compiled is not what stock PyTorch makes; "
             "LOWERING_HOOKS=0 switches it off"
         )
-    return Verdict(row.good, words, status, row, stock.characters)
+    return Verdict(WORKS if row.good else DIFFERS, words, status, row, stock.characters)

@@ -12,9 +12,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -35,6 +34,8 @@ SHALLOW_LAYERS: Final = 3
 # A process may take so many seconds until its first compile is done, with PyTorch's import and a cold C++
 # compiler.
 START_UP: Final = 300.0
+# Seconds between two looks at a process.
+_POLL: Final = 0.1
 
 # The decoder's modules, which import nothing of lowering-hooks: others put this folder on `sys.path`.
 WORKER_FOLDER: Final = Path(__file__).parent / "worker"
@@ -53,7 +54,7 @@ class Spec:
 
     Attributes:
         variant: :data:`STOCK`, :data:`PLAIN_SET_PROXY`, :data:`OURS` or :data:`IDEAL`.
-        layers: The depth of the second, deep model.
+        layers: The depth of the second, deep model; 0 for no second one.
         shallow: The depth of the first one, which must end in any case.
         info: Whether Inductor logs at INFO.
         failing: What fails: :data:`NOTHING`, :data:`CUSTOM_OP` or :data:`ATEN_OP`.
@@ -114,6 +115,90 @@ class Compiled:
     deep: Ended | None
 
 
+class Worker:
+    """One process that compiles, and what it has told so far; the process ends with the ``with`` block.
+
+    Args:
+        spec: What it compiles.
+        deadline: Seconds that the compile of the deep model may take.
+        folder: Its working directory, with the cache of what is compiled from C++.
+        label: What it does, in words for the user.
+    """
+
+    def __init__(self, spec: Spec, deadline: float, folder: str, label: str) -> None:
+        self.label = label
+        self.is_deep = False  # once the compile of the deep model has begun
+        self._deadline = deadline
+        self._start: _Message = {}
+        self._ended: dict[str, Ended] = {}
+        self._last = "deep" if spec.layers else "shallow"
+        self._is_late = False
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed at the end
+        self._process = subprocess.Popen(
+            [sys.executable, str(WORKER), json.dumps(asdict(spec))],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            cwd=folder,
+            env=_environment(spec, folder),
+            start_new_session=True,
+        )
+        self._limit = time.monotonic() + START_UP
+        self._messages: queue.Queue[_Message | None] = queue.Queue()
+        lines = self._process.stdout or ()
+        self._reader = threading.Thread(target=_read, args=(lines, self._messages), daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        _kill(self._process)
+        self._process.wait()
+        self._reader.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._errors.close()
+
+    def is_done(self) -> bool:
+        """Whether all compiles have ended, or the deadline has come."""
+        return self._last in self._ended or self._is_late
+
+    def wait(self, seconds: float) -> None:
+        """Wait at most so many seconds for what the process tells next.
+
+        Raises:
+            WorkerError: The process ended without a result, or took too long to start.
+        """
+        try:
+            message = self._messages.get(timeout=seconds)
+        except queue.Empty:
+            if time.monotonic() >= self._limit:
+                if "shallow" not in self._ended:
+                    raise WorkerError(f"{self.label}: no compile ended in {START_UP:g} s") from None
+                self._is_late = True
+            return
+        if message is None:
+            self._process.wait()
+            self._errors.seek(0)
+            tail = self._errors.read()[-2000:].strip()
+            raise WorkerError(f"{self.label}: exit status {self._process.returncode}\n{tail}")
+        event = message.pop("event")
+        if event == "start":
+            self._start = message
+        elif event == "end":
+            case = message.pop("case")
+            self._ended[case] = Ended(**message)
+        elif event == "begin" and message["case"] == "deep":
+            self.is_deep = True
+            self._limit = time.monotonic() + self._deadline
+
+    def compiled(self) -> Compiled:
+        """Return what came of a process that is done."""
+        return Compiled(**self._start, shallow=self._ended["shallow"], deep=self._ended.get("deep"))
+
+
 def run_worker(spec: Spec, deadline: float, folder: str, label: str, progress: IO[str]) -> Compiled:
     """Run one process.
 
@@ -125,69 +210,48 @@ def run_worker(spec: Spec, deadline: float, folder: str, label: str, progress: I
         progress: Where to write that it runs, and for how long.
 
     Raises:
-        WorkerError: It ended without a result, as where PyTorch or g++ is missing.
+        WorkerError: It ended without a result, as where PyTorch is missing.
     """
-    start: _Message = {}
-    ended: dict[str, Ended] = {}
     clock = Clock(label, progress)
-    with _worker(spec, folder) as (process, messages, errors):
-        limit = time.monotonic() + START_UP
-        while "deep" not in ended:
-            try:
-                message = messages.get(timeout=0.2)
-            except queue.Empty:
-                clock.tick()
-                if time.monotonic() < limit:
-                    continue
-                if "shallow" not in ended:
-                    raise WorkerError(f"{label}: no compile ended in {START_UP:g} s") from None
-                break
-            if message is None:
-                process.wait()
-                errors.seek(0)
-                tail = errors.read()[-2000:].strip()
-                raise WorkerError(f"{label}: exit status {process.returncode}\n{tail}")
-            event = message.pop("event")
-            if event == "start":
-                start = message
-            elif event == "end":
-                case = message.pop("case")
-                ended[case] = Ended(**message)
-            elif event == "begin" and message["case"] == "deep":
+    with Worker(spec, deadline, folder, label) as worker:
+        while not worker.is_done():
+            was_deep = worker.is_deep
+            worker.wait(_POLL)
+            if worker.is_deep and not was_deep:
                 clock.restart()
-                limit = time.monotonic() + deadline
-    deep = ended.get("deep")
+            clock.tick()
+        compiled = worker.compiled()
+    deep = compiled.deep
     clock.end(f"no end in {deadline:g} s" if deep is None else f"{deep.seconds:.1f} s")
-    return Compiled(**start, shallow=ended["shallow"], deep=deep)
+    return compiled
 
 
-@contextmanager
-def _worker(
-    spec: Spec, folder: str
-) -> Generator[tuple[subprocess.Popen[str], queue.Queue[_Message | None], IO[str]]]:
-    """Start the process; yield it with a queue of its messages (None at their end) and its standard error."""
-    with (
-        tempfile.TemporaryFile("w+", errors="replace") as errors,
-        subprocess.Popen(
-            [sys.executable, str(WORKER), json.dumps(asdict(spec))],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            cwd=folder,
-            env=_environment(spec, folder),
-            start_new_session=True,
-        ) as process,
-    ):
-        messages: queue.Queue[_Message | None] = queue.Queue()
-        reader = threading.Thread(target=_read, args=(process.stdout or (), messages), daemon=True)
-        reader.start()
-        try:
-            yield process, messages, errors
-        finally:
-            _kill(process)
-            process.wait()
-            reader.join()
+def run_beside(specs: Mapping[str, Spec], folder: str, label: str, progress: IO[str]) -> dict[str, Compiled]:
+    """Run several processes at once, each with the shallow model only.
+
+    Args:
+        specs: What each compiles, by its label.
+        folder: As for :func:`run_worker`.
+        label: What they do together, in words for the user.
+        progress: As for :func:`run_worker`.
+
+    Raises:
+        WorkerError: One of them ended without a result; its message begins with the label.
+    """
+    clock = Clock(label, progress)
+    with contextlib.ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(Worker(replace(spec, layers=0), 0.0, folder, name))
+            for name, spec in specs.items()
+        }
+        while not all(worker.is_done() for worker in workers.values()):
+            for worker in workers.values():
+                if not worker.is_done():
+                    worker.wait(_POLL)
+            clock.tick()
+        compiled = {name: worker.compiled() for name, worker in workers.items()}
+    clock.end("done")
+    return compiled
 
 
 def _read(lines: Iterable[str], messages: queue.Queue[_Message | None]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, Final
@@ -130,9 +131,36 @@ class Outcome:
         """Whether every compile with lowering-hooks ended, and came out as stock's."""
         return all(row.good for row in self.rows if row.variant == OURS)
 
+    @property
+    def exit_status(self) -> int:
+        """0 where every compile with lowering-hooks ended, and came out as stock's; else 1."""
+        return 0 if self.ok else 1
+
     def as_json(self) -> str:
         """Return the attributes as JSON."""
         return json.dumps({"ok": self.ok, **asdict(self)}, indent=2)
+
+    def as_text(self, columns: int) -> str:
+        """Return the table if it fits into so many columns, else the same case by case."""
+        written = str(self)
+        if max(map(len, written.splitlines())) <= columns:
+            return written
+        lines = [f"compile of {counted(self.layers, 'layer')}, characters of text, result, code and strides"]
+        for case in CASES:
+            lines += ["", case.name]
+            rows = [self._stacked(row) for row in self.rows if row.case == case.name]
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            lines += [f"  {'  '.join(map(str.ljust, row, widths)).rstrip()}" for row in rows]
+        notes = [textwrap.fill(note, columns) if "\n" not in note else note for note in self.notes]
+        return "\n".join([*lines, "", *notes])
+
+    def _stacked(self, row: Row) -> tuple[str, ...]:
+        _, variant, ended, characters, result, code, strides = self._cells(row)
+        if code == strides:
+            compared = code if code == "-" else f"both {code}"
+        else:
+            compared = f"code {code}, strides {strides}"
+        return variant, ended, characters, result, compared
 
     def __str__(self) -> str:
         header = (
@@ -178,11 +206,12 @@ def run(layers: int, deadline: float, progress: IO[str], device: str = "cpu") ->
     rows: list[Row] = []
     torch_version, hooked = "", ""
     with tempfile.TemporaryDirectory(prefix="lowering-hooks-demo-") as folder:
-        for case in CASES:
+        for number, case in enumerate(CASES):
             stock: Ended | None = None
-            for variant in VARIANTS:
+            for place, variant in enumerate(VARIANTS, start=1):
                 spec = Spec(variant, layers, shallow, case.info, case.failing, device)
-                compiled = run_worker(spec, deadline, folder, f"{case.name}, {variant}", progress)
+                done = f"{number * len(VARIANTS) + place} of {len(CASES) * len(VARIANTS)}"
+                compiled = run_worker(spec, deadline, folder, f"{done}: {case.name}, {variant}", progress)
                 stock = stock or compiled.shallow
                 torch_version, hooked = compiled.torch, compiled.status or hooked
                 rows.append(row_of(case.name, variant, compiled, stock))

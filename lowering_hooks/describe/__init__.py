@@ -1,1 +1,1 @@
-"""What is written: an op, a node of the IR, a value, a graph, and the size of Inductor's own text."""
+"""Describes an op, a node of the IR, a value and a graph, and counts the size of Inductor's own text."""

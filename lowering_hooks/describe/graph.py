@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ..inductor.graph import MAX_NODES, Graph, reachable
 from ..inductor.nodes import unboxed
@@ -12,20 +12,32 @@ from .clipping import INDENT, MAX_NAME, class_name, one_line, safe_str
 from .node import field, fields_of, shown_by, source
 from .words import counted
 
-# Operands that the line of a node names, and the characters of that line.
+if TYPE_CHECKING:
+    from ..inductor.objects import Argument, IRNode
+
+# `_node` names at most this many operands of a node.
 MAX_OPERANDS: Final = 16
+# `_node` keeps at most this many characters of a line.
 _MAX_NODE_LINE: Final = 600
-# Nodes of the graph that an error shows, a line each: the nearest ones.
+# An error shows at most this many nodes of the graph, the nearest ones, with a line for each.
 MAX_ERROR_NODES: Final = 200
-# Nodes that are counted to say how much is behind the arguments: some 50 ms.
+# `extent_text` counts at most this many nodes, which takes some 50 ms.
 MAX_EXTENT: Final = 2_000
 
 
-def graph_text(args: Sequence[Any], kwargs: Mapping[str, Any], limit: int = MAX_NODES) -> str:
+def graph_text(args: Sequence[Argument], kwargs: Mapping[str, Argument], limit: int = MAX_NODES) -> str:
     """Describe the IR behind the arguments: a line for each node, producers before their users.
 
-    Each line names the node's operands.  Boxes, which say nothing, are left out.  At most ``limit`` nodes,
-    the nearest ones, and a line that says where there are more.  Empty where no argument is IR.
+    Each line names the node's operands.  The text leaves out boxes, which say nothing.  Never raises.
+
+    Args:
+        args: The op's positional arguments.
+        kwargs: Its keyword arguments.
+        limit: How many nodes to describe at most.  Where there are more, the text has the nearest ones and a
+            line that says so.
+
+    Returns:
+        The lines; an empty text where no argument is or holds IR.
     """
     try:
         return _graph_text(reachable([args, kwargs], limit), limit)
@@ -48,17 +60,17 @@ def _graph_text(graph: Graph, limit: int) -> str:
     for node in graph.nodes:
         try:
             line = _node(node, graph, names, written)
-        except Exception:  # it may be of any class
+        except Exception:  # the node may be of any class
             line = class_name(node)
         lines.append(f"{INDENT}  {names[id(node)]} {line}")
         written.add(id(node))
     return "\n".join(lines)
 
 
-def _node(node: Any, graph: Graph, names: Mapping[int, str], written: set[int]) -> str:
+def _node(node: IRNode, graph: Graph, names: Mapping[int, str], written: set[int]) -> str:
     """Describe one node of a graph."""
     operands = graph.operands[id(node)]
-    shown = []
+    shown: list[str] = []
     for operand in operands[:MAX_OPERANDS]:
         name = names.get(id(operand), "...")
         shown.append(name if id(operand) in written or name == "..." else f"{name} (a cycle)")
@@ -74,10 +86,18 @@ def _extent(graph: Graph) -> str:
     return f"{nodes}, {depth} deep" if not graph.cut else f"more than {nodes}, at least {depth} deep"
 
 
-def extent_text(args: Sequence[Any], kwargs: Mapping[str, Any], advise: bool = True) -> str:
-    """Say how much IR is behind the arguments, in one line; empty where that is no more than they show.
+def extent_text(args: Sequence[Argument], kwargs: Mapping[str, Argument], *, advise: bool = True) -> str:
+    """Say in one line how much IR is behind the arguments.  Never raises.
 
-    Counted are the nearest :data:`MAX_EXTENT` nodes.  ``advise``: say how to have them shown.
+    The line counts the nearest :data:`MAX_EXTENT` nodes, and says so where there are more.
+
+    Args:
+        args: The op's positional arguments.
+        kwargs: Its keyword arguments.
+        advise: Whether to say which setting has the nodes shown.
+
+    Returns:
+        The line; an empty text where no IR is behind the arguments, or its extent is not known.
     """
     try:
         graph = reachable([args, kwargs], MAX_EXTENT)

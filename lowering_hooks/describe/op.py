@@ -1,16 +1,17 @@
 """The bounded text of an op: what it is called with, and nothing of what lies behind its arguments.
 
-Inductor's own text prints an argument's producers, and theirs: a tree drawn from a graph, exponential in
-depth.  This one looks at the arguments only, and is a pure look: it reads fields and asks for sizes, dtypes
-and devices, which decide nothing; it never realizes a buffer, never fixes a layout, and never compares, adds
-or truth-tests a symbolic number, which would add a guard.  It never raises and never recurses.
+Inductor's own text prints an argument's producers, and their producers: a tree drawn from a graph, whose size
+is exponential in its depth.  The bounded text describes the arguments only.  These functions only look: they
+read fields and ask for sizes, dtypes and devices, which decide nothing.  They never realize a buffer, never
+fix a layout, and never compare, add or truth-test a symbolic number, which would add a guard.  They never
+raise, and recurse only into a slice.
 """
 
 from __future__ import annotations
 
 import types
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..inductor.nodes import is_ir
 from .clipping import INDENT, MAX_NAME, class_name, clip, is_container, kind_name, one_line, safe_str
@@ -19,30 +20,46 @@ from .value import inline, items_of, value_text
 from .words import counted
 
 if TYPE_CHECKING:
+    from ..inductor.objects import Argument, Target
     from ..inductor.site import Site
 
-# Bounds of one text, far above what an op with two dozen arguments needs.  An error message may hold the text
-# twice (LoweringException with a stack trace), so the whole stays below 4 KB.
+# `operator_text` writes at most this many lines, far more than an op with two dozen arguments needs.
 MAX_LINES: Final = 48
+# `operator_text` writes at most this many characters, and a last line that says what is left out.  An error
+# message may hold the text twice (LoweringException with a stack trace), so the text stays below 4 KB.
 MAX_CHARACTERS: Final = 3600
-# Of lists inside one another.
+# `_describe` goes into at most this many lists inside one another.
 MAX_DEPTH: Final = 4
 
 
 class _Entry(NamedTuple):
-    """A value that is still to be described, under its label."""
+    """A value that `operator_text` still has to describe.
+
+    Attributes:
+        label: What stands before its text, such as ``"args[0]"``.
+        value: The value.
+        depth: How many lists it is in.
+    """
 
     label: str
-    value: Any
+    value: Argument
     depth: int
 
 
-def operator_text(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """Describe ``target`` as called with ``args`` and ``kwargs``.
+def operator_text(target: Target, args: Sequence[Argument], kwargs: Mapping[str, Argument]) -> str:
+    """Describe ``target`` as called with ``args`` and ``kwargs``.  Never raises.
 
-    One line for the target and one for each argument, in the frame of ``OperatorIssue.operator_str``
-    (``torch/_inductor/exc.py``).  Elements of a list that holds IR get a line each.  At most
-    :data:`MAX_CHARACTERS` characters, plus a line that says how many arguments were left out.
+    The text has a line for the target and one for each argument, in the frame of
+    ``OperatorIssue.operator_str`` (``torch/_inductor/exc.py``).  A list that holds IR has a line for each of
+    its elements, too.
+
+    Args:
+        target: What the FX node calls.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+
+    Returns:
+        At most :data:`MAX_CHARACTERS` characters, plus a line that says how many arguments it leaves out.
     """
     try:
         return _operator_text(target, args, kwargs)
@@ -50,7 +67,7 @@ def operator_text(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -
         return f"{INDENT}target: {safe_str(target)}"
 
 
-def _operator_text(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+def _operator_text(target: Target, args: Sequence[Argument], kwargs: Mapping[str, Argument]) -> str:
     lines = [clip(f"{INDENT}target: {safe_str(target)}")]
     room = MAX_CHARACTERS - len(lines[0])
     entries = [_Entry(f"args[{i}]", arg, 0) for i, arg in enumerate(args)]
@@ -89,7 +106,7 @@ def _describe(entry: _Entry) -> tuple[str, list[_Entry]]:
         return class_name(entry.value), []
 
 
-def argument_text(value: Any) -> str:
+def argument_text(value: Argument) -> str:
     """Describe one argument in one line, whatever it is.  Never raises."""
     if type(value) is slice:
         parts = (value.start, value.stop, value.step)
@@ -98,7 +115,7 @@ def argument_text(value: Any) -> str:
 
 
 def site_text(site: Site) -> str:
-    """Say in one line where the op stands in the model; empty where nothing is known."""
+    """Say in one line where in the model an op is; empty where its FX node is not known."""
     parts = [
         site.node and f"node: {one_line(site.node, MAX_NAME)}",
         site.graph and f"of graph {one_line(site.graph, MAX_NAME)}",
@@ -107,8 +124,11 @@ def site_text(site: Site) -> str:
     return INDENT + " ".join(filter(None, parts)) if site.node else ""
 
 
-def target_name(target: Any) -> str:
-    """Return what an FX node calls, by name: an op's own, a function's with its module.  Never raises."""
+def target_name(target: Target) -> str:
+    """Return the name of what an FX node calls.  Never raises.
+
+    An op's name is its own text, such as ``"vllm.all_reduce.default"``; a function's begins with its module.
+    """
     if isinstance(target, (types.FunctionType, types.BuiltinFunctionType)):
         return one_line(f"{target.__module__}.{target.__qualname__}")
     return safe_str(target)

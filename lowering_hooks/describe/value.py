@@ -1,69 +1,106 @@
-"""A value that is no node of the IR: a number, a dtype, a list, a symbolic expression, a tensor."""
+"""Describes a value that is no node of the IR: a number, a dtype, a list, a symbolic expression, a tensor."""
 
 from __future__ import annotations
 
 import itertools
 import sys
-from typing import Any, Final
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Final, cast
 
-from .clipping import MAX_LINE_CHARACTERS, class_name, is_container, kind_name, one_line, safe_str
+from ..inductor.nodes import class_of
+from .clipping import (
+    MAX_LINE_CHARACTERS,
+    class_name,
+    is_container,
+    is_sequence,
+    kind_name,
+    one_line,
+    safe_str,
+)
 
-# Of a list, tuple or dict; of the sizes and strides of a tensor.
+if TYPE_CHECKING:
+    from ..inductor.objects import Argument
+
+# `items_of` and `sizes` show at most this many elements of a list, tuple or dict, or of a size or a stride.
 MAX_ELEMENTS: Final = 8
-# Terms of a symbolic expression.  Its parts are shared like those of the IR, so its text can explode as well.
+# `expression` writes a symbolic expression of at most this many terms.  Expressions share their parts, as the
+# IR does, so that the text of one can be exponential as well.
 MAX_TERMS: Final = 64
-# Classes whose text is short and cannot hold IR.
+# `_value_text` writes objects of these classes by `repr`, which is short and cannot hold IR.
 _PLAIN: Final = frozenset({type(None), bool, int, float, complex, range, type(...)})
-# The like of torch: PyTorch 2.0-2.15: torch.dtype and so on; if renamed: the name of the class is written.
+# `_text_of_torch` writes objects of these classes of torch by `repr`, too.
+# PyTorch 2.0-2.15: torch.dtype and so on; if missing: the name of the class stands for the object.
 _PLAIN_OF_TORCH: Final = frozenset({"dtype", "device", "layout", "memory_format"})
+# `_text_of_torch` writes the expression behind objects of these classes of torch.
+# PyTorch 2.0-2.15: torch.SymInt and so on; if missing: the name of the class stands for the object.
 _SYMBOLIC: Final = frozenset({"SymInt", "SymFloat", "SymBool"})
 
 
-def value_text(value: Any) -> str:
+def value_text(value: Argument) -> str:
     """Describe one value in one line.  Never raises.
 
     FX hands a target numbers, strings, dtypes, devices, tensors, symbolic numbers, ops and containers of
-    these (``torch.fx.node.BaseArgumentTypes``, PyTorch 2.0-2.15).  Anything else, such as a subgraph or a
-    script object, is written as the name of its class: how long its text is cannot be told without asking for
-    it.
+    these.  For anything else, such as a subgraph or a script object, the line is the name of its class,
+    because only the text itself tells how long it is.
     """
+    # PyTorch 2.0-2.15: torch.fx.node.BaseArgumentTypes lists them; if missing: the name of the class stands
+    # for an argument of a new kind.
     try:
         return _value_text(value)
-    except Exception:  # such as of an int with more digits than Python writes
+    except Exception:  # such as that of an int with more digits than Python writes
         return class_name(value)
 
 
-def _value_text(value: Any) -> str:
-    kind = type(value)
-    module = kind.__module__
+def _value_text(value: Argument) -> str:
+    kind = class_of(value)
     if kind in _PLAIN:
         return one_line(repr(value))
     if isinstance(value, (str, bytes)):
         return one_line(repr(value[:MAX_LINE_CHARACTERS]))
     if is_container(value):
         return f"{kind_name(kind)} of {len(value)}"
-    if hasattr(kind, "free_symbols"):  # sympy's expressions
+    if hasattr(kind, "free_symbols"):  # an expression of sympy
         return expression(value)
+    return _text_of_torch(value, kind)
+
+
+def _text_of_torch(value: Argument, kind: type[object]) -> str:
+    """Describe an object of PyTorch; by the name of its class where its text may be long."""
+    module = kind.__module__
     if module == "torch" and kind.__name__ in _SYMBOLIC:
+        # PyTorch 2.0-2.15: SymNode._expr; if missing: the name of the class stands for the number.
         return expression(value.node._expr)
     if module == "torch" and kind.__name__ in _PLAIN_OF_TORCH:
         return repr(value)
+    # PyTorch 2.0-2.15: torch._ops has the classes of ops; if missing: the name of the class stands for it.
     if module == "torch._ops":
         return safe_str(value)
     if _is_tensor(value):
-        # A tensor's own text holds its numbers: long, and a wait for the device.
+        # A tensor's own text holds its numbers: it is long, and waits for the device.
         return f"{kind.__name__}({_tensor_fields(value)})"
     return class_name(value)
 
 
-def items_of(value: Any) -> tuple[list[tuple[str, Any]], int]:
-    """Return the first elements of a container, labelled, and how many there are."""
-    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+def items_of(value: Collection[Argument]) -> tuple[list[tuple[str, Argument]], int]:
+    """Return the first elements of a container and how many it has.
+
+    Returns:
+        At most :data:`MAX_ELEMENTS` elements, each with a label such as ``"[0]"``, and the length.
+    """
+    length = len(value)
+    pairs = cast("dict[object, Argument]", value).items() if isinstance(value, dict) else enumerate(value)
     first = itertools.islice(pairs, MAX_ELEMENTS)
-    return [(f"[{value_text(key)}]", element) for key, element in first], len(value)
+    return [(f"[{value_text(key)}]", element) for key, element in first], length
 
 
-def inline(value: Any, items: list[tuple[str, Any]], length: int) -> str:
+def inline(value: object, items: Sequence[tuple[str, Argument]], length: int) -> str:
+    """Describe a container in one line, as Python writes a list, a tuple, a dict or a set.
+
+    Args:
+        value: The container, asked only for its class.
+        items: Its first elements, as :func:`items_of` returns them.
+        length: How many elements it has.
+    """
     if isinstance(value, dict):
         shown = [f"{label[1:-1]}: {value_text(element)}" for label, element in items]
     else:
@@ -74,17 +111,18 @@ def inline(value: Any, items: list[tuple[str, Any]], length: int) -> str:
     return f"{opening}{', '.join(shown)}{closing}"
 
 
-def _is_tensor(value: Any) -> bool:
+def _is_tensor(value: object) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def _tensor_fields(tensor: Any) -> str:
+def _tensor_fields(tensor: Argument) -> str:
     return f"dtype={tensor.dtype}, size={sizes(tensor.shape)}, device={tensor.device}"
 
 
-def sizes(values: Any) -> str | None:
-    if not isinstance(values, (list, tuple)):
+def sizes(values: Argument) -> str | None:
+    """Describe a size or a stride, such as ``"[4, 6]"``; None where ``values`` is no list or tuple."""
+    if not is_sequence(values):
         return None
     shown = [number(value) for value in itertools.islice(values, MAX_ELEMENTS)]
     if len(values) > MAX_ELEMENTS:
@@ -92,17 +130,18 @@ def sizes(values: Any) -> str | None:
     return f"[{', '.join(shown)}]"
 
 
-def number(value: Any) -> str:
+def number(value: Argument) -> str:
+    """Describe one number of a size or a stride, or an offset, without comparing it with anything."""
     if type(value) is int:
         return str(value)
-    # On many releases the sizes that are known are sympy's, which is slow to print them.
+    # On many releases of PyTorch a known size is a number of sympy, whose own text is slow.
     if type(value).__module__ == "sympy.core.numbers" and value.is_Integer:
         return str(value.p)
     return value_text(value)
 
 
-def expression(expr: Any) -> str:
-    """Write a symbolic expression, unless it has too many terms to be written."""
+def expression(expr: Argument) -> str:
+    """Return the text of a symbolic expression; its class if it has more than :data:`MAX_TERMS` terms."""
     pending = [expr]
     for _ in range(MAX_TERMS):
         if not pending:

@@ -1,15 +1,20 @@
-"""The loaded Inductor: its modules, found without importing anything unless that is asked for."""
+"""The loaded Inductor: its modules, found without importing anything except by :func:`import_problem`."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 import types
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..compat import lowering_class_of
 from .loading import is_lazy
 
+if TYPE_CHECKING:
+    from .objects import Foreign, GraphLowering, TorchModule
+
+# `loaded` looks for this module, which imports the others that the hooks touch.
+# PyTorch 2.0-2.15: torch._inductor.graph; if missing: Inductor never counts as loaded, and nothing is hooked.
 GRAPH: Final = "torch._inductor.graph"
 
 
@@ -23,13 +28,21 @@ def import_problem() -> str | None:
 
 
 class Inductor(NamedTuple):
-    """The modules that a strategy touches, as loaded in this process."""
+    """The modules that a strategy touches, as loaded in this process.
 
-    torch: Any
-    graph: Any
-    lowering: Any
-    exc: Any
-    lowering_class: Any = None
+    Attributes:
+        torch: ``torch``.
+        graph: ``torch._inductor.graph``.
+        lowering: ``torch._inductor.lowering``; None where it is missing.
+        exc: ``torch._inductor.exc``; None where it is missing.
+        lowering_class: The class of ``graph`` that lowers a graph; None where there is none.
+    """
+
+    torch: TorchModule
+    graph: TorchModule
+    lowering: TorchModule
+    exc: TorchModule
+    lowering_class: Foreign = None
 
     def is_same_as(self, other: Inductor) -> bool:
         """Whether nothing was reloaded or imported anew since ``other``: a reload makes another class."""
@@ -37,43 +50,45 @@ class Inductor(NamedTuple):
 
 
 def loaded() -> Inductor | None:
-    """Return the loaded Inductor; None as long as ``torch._inductor.graph`` is not in ``sys.modules``.
-
-    ``graph`` imports ``lowering`` and ``exc`` itself, on all of 2.0 to 2.15; one that is missing is None.
-    """
+    """Return the loaded Inductor; None as long as ``torch._inductor.graph`` is not in ``sys.modules``."""
     graph = sys.modules.get(GRAPH)
     if graph is None or is_lazy(graph):
         return None
     package = GRAPH.rpartition(".")[0]
+    # PyTorch 2.0-2.15: `graph` itself imports both; if missing: None stands for the module, and the contract
+    # of a strategy that needs it is broken.
     lowering, exc = (sys.modules.get(f"{package}.{name}") for name in ("lowering", "exc"))
     return Inductor(sys.modules.get("torch"), graph, lowering, exc, lowering_class_of(graph))
 
 
-def attribute(module: Any, name: str) -> Any:
-    """Return what a module has under a name; None where it is missing or cannot be read."""
+def attribute(owner: object, name: str) -> Foreign:
+    """Return what a module, or another object, has under a name; None where that cannot be read."""
     try:
-        return getattr(module, name, None)
-    except Exception:  # a module may be anybody's object
+        return getattr(owner, name, None)
+    except Exception:  # the owner may be an object of any kind
         return None
 
 
-def lowering_in_progress() -> Any:
-    """Return the ``GraphLowering`` that lowers a graph in this thread, innermost; None where it is not known.
+def lowering_in_progress() -> GraphLowering:
+    """Return the innermost ``GraphLowering`` that lowers a graph in this thread.
 
-    ``torch._inductor.virtualized.V.graph``, seen in 2.0.0 to 2.15.0; outside of a compile it is a
-    ``NullHandler``, which has none of its attributes.
+    Outside of a compile that is a ``NullHandler``, which has none of its attributes.  None where it is not
+    known.  Never raises.
     """
     try:
+        # PyTorch 2.0-2.15: torch._inductor.virtualized.V.graph; if missing: nothing tells where in a model an
+        # op is, and set_proxy does not know which overload is being lowered.
         return sys.modules["torch._inductor.virtualized"].V.graph
     except Exception:
         return None
 
 
-def name_of(thing: Any) -> str:
+def name_of(thing: object) -> str:
     """Return the dotted name of a function, or of an object's class.  Never raises.
 
-    A function's is read off its code: functools.wraps gives a wrapper the name of what it wraps.  What is no
-    function may have a ``__code__`` all the same, such as a compiled function, and is named by its class.
+    The name of a function is read off its code, because ``functools.wraps`` gives a wrapper the name of what
+    it wraps.  An object that is no function, such as a compiled function, may have a ``__code__`` all the
+    same, and is named by its class.
     """
     try:
         if isinstance(thing, types.FunctionType):
@@ -81,5 +96,5 @@ def name_of(thing: Any) -> str:
             qualname = getattr(code, "co_qualname", code.co_name)  # Python >=3.11
             return f"{thing.__globals__.get('__name__')}.{qualname}"
         return f"{type(thing).__module__}.{type(thing).__qualname__}"
-    except Exception:  # it is anybody's object, and so is its class
+    except Exception:  # the object and its class may be of any kind
         return "an object without a name"

@@ -1,8 +1,8 @@
 """Nodes of Inductor's IR, read as they are stored.
 
-Nothing here asks an object anything: a field is read from the object's ``__dict__`` or slot, so no code of
-the object runs.  No IR class is known by name but the two boxes, so that a class that does not exist yet is
-read like the others.
+Nothing here asks an object anything: these functions read a field from the object's ``__dict__`` or slot, so
+no code of the object runs.  They know no IR class by name but the two boxes, so that they read a class that
+does not exist yet like the others.
 """
 
 from __future__ import annotations
@@ -11,53 +11,75 @@ import functools
 import sys
 import types
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
 
+if TYPE_CHECKING:
+    from .objects import Field, IRNode
+
+# `class_of(value)` is `type(value)`, of which pyright knows nothing where `value` is an `Any`.
+class_of: Final[Callable[[object], type[object]]] = type
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+# `is_ir_class` and `kind_of` look in this module for the classes of nodes and of layouts.
+# PyTorch 2.0-2.15: torch._inductor.ir; if missing: no argument is taken for IR; each shows only its class.
 IR_MODULE: Final = "torch._inductor.ir"
 
-# Say nothing of their own; seen in 2.0.0 to 2.15.0.
+# `unboxed` goes through nodes of these two classes, which say nothing of their own.
+# PyTorch 2.0-2.15: TensorBox and StorageBox hold a node in `data`; if missing: a box reads like other nodes.
 BOXES: Final = frozenset({"TensorBox", "StorageBox"})
-# Boxes around a node: a TensorBox around a StorageBox, and few more in any case.
+# `unboxed` goes through at most this many boxes.  There are two around most nodes, and few more in any case.
 _MAX_BOXES: Final = 32
+# `kind_of` takes objects of these classes, and of classes derived from them, for containers.
 CONTAINERS: Final = (dict, list, tuple, set, frozenset)
-# Objects that are looked through for the operands of one node: lists of arguments, closures, layouts.
+# `ir_in` looks for the operands of one node in at most this many lists of arguments, closures and layouts.
 _MAX_HELD: Final = 100_000
 
 
-def is_ir(value: Any) -> bool:
+def cached(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Keep the last 1024 results of a function whose arguments are classes and names.
+
+    This is ``functools.lru_cache`` with the type of the function.  The type of its own takes any ``Hashable``
+    argument, and mypy does not count a class as one.
+    """
+    return cast("Callable[_Parameters, _Result]", functools.lru_cache(maxsize=1024)(function))
+
+
+def is_ir(value: object) -> bool:
     """Whether ``value`` is a node of Inductor's IR; layouts, which are nodes on old releases, are not."""
     return is_ir_class(type(value))  # not isinstance, which asks the object for its __class__
 
 
-def is_ir_class(kind: type) -> bool:
+def is_ir_class(kind: type[object]) -> bool:
     """Whether :func:`is_ir` holds for the objects of a class.  Never raises."""
     try:
-        # Seen in 2.0.0 to 2.15.0.  Without it no argument is taken for IR, and such a one shows its class.
-        root = sys.modules["torch._inductor.ir"].IRNode
+        # PyTorch 2.0-2.15: all IR classes derive from IRNode; if missing: no argument is taken for IR.
+        # PyTorch 2.0-2.4, and perhaps later: so do layouts, whose names end so; if missing: nothing changes.
+        root = sys.modules[IR_MODULE].IRNode
         return issubclass(kind, root) and not kind.__name__.endswith("Layout")
     except Exception:
         return False
 
 
-def unboxed(node: Any) -> Any:
-    """Return what is in the boxes around ``node``."""
+def unboxed(node: IRNode) -> IRNode:
+    """Return what is in the boxes around ``node``, which is ``node`` itself where it is in none."""
     for _ in range(_MAX_BOXES):
         if type(node).__name__ not in BOXES:
             break
-        data = held(node, "data")
-        kind: Any = type(data)
-        if not kind_of(kind)[0]:
+        data: object = held(node, "data")
+        if not kind_of(type(data))[0]:
             break
         node = data
     return node
 
 
-def held(node: Any, name: str) -> Any:
+def held(node: object, name: str) -> Field:
     """Return the value of a field as it is stored; None where there is no such field."""
     stored = stored_in(node)
     if name in stored:
         return stored[name]
-    kind: Any = type(node)
+    kind = type(node)
     for slot in _slots_named(kind, name):
         try:
             return slot.__get__(node, kind)
@@ -66,9 +88,10 @@ def held(node: Any, name: str) -> Any:
     return None
 
 
-def fields(value: Any) -> dict[str, Any]:
+def fields(value: object) -> dict[str, Field]:
+    """Return the fields that are set, by name: those in the object's ``__dict__``, then those in slots."""
     found = dict(stored_in(value))
-    kind: Any = type(value)
+    kind = type(value)
     for name, slot in slots(kind):
         if name not in found:
             try:
@@ -78,22 +101,23 @@ def fields(value: Any) -> dict[str, Any]:
     return found
 
 
-def stored_in(value: Any) -> dict[str, Any]:
+def stored_in(value: object) -> dict[str, Field]:
+    """Return the ``__dict__`` of an object itself, not a copy; an empty one where it keeps all in slots."""
     try:
-        stored: dict[str, Any] = object.__getattribute__(value, "__dict__")
+        stored: dict[str, Field] = object.__getattribute__(value, "__dict__")
     except AttributeError:  # __slots__
         return {}
     return stored
 
 
-@functools.lru_cache(maxsize=1024)
-def _slots_named(kind: type, name: str) -> tuple[Any, ...]:
+@cached
+def _slots_named(kind: type[object], name: str) -> tuple[types.MemberDescriptorType, ...]:
     return tuple(slot for slot_name, slot in slots(kind) if slot_name == name)
 
 
-@functools.lru_cache(maxsize=1024)
-def slots(kind: type) -> tuple[tuple[str, Any], ...]:
-    """Return the fields that a class keeps in __slots__, its own before those of its bases."""
+@cached
+def slots(kind: type[object]) -> tuple[tuple[str, types.MemberDescriptorType], ...]:
+    """Return the fields that a class keeps in ``__slots__``: its own before those of its bases."""
     return tuple(
         (name, slot)
         for base in kind.__mro__
@@ -102,15 +126,18 @@ def slots(kind: type) -> tuple[tuple[str, Any], ...]:
     )
 
 
-def ir_in(values: list[Any]) -> list[Any]:
-    """Return the IR nodes in ``values``, each once; in containers, closures and layouts as well."""
-    found: dict[int, Any] = {}
+def ir_in(values: list[IRNode]) -> list[IRNode]:
+    """Return the IR nodes in ``values``, each once, without boxes.
+
+    The nodes may be in containers, closures and layouts, which may hold each other.  The result has no node
+    that only another node holds.
+    """
+    found: dict[int, IRNode] = {}
     seen: set[int] = set()
     pending = values[::-1]
     while pending and len(seen) < _MAX_HELD:
-        value = pending.pop()
-        kind: Any = type(value)
-        is_node, parts_of = kind_of(kind)
+        value: object = pending.pop()
+        is_node, parts_of = kind_of(type(value))
         if is_node:
             node = unboxed(value)
             found.setdefault(id(node), node)
@@ -120,16 +147,23 @@ def ir_in(values: list[Any]) -> list[Any]:
     return list(found.values())
 
 
-@functools.lru_cache(maxsize=1024)
-def kind_of(kind: type) -> tuple[bool, Callable[[Any], list[Any]] | None]:
-    """Return whether the objects of a class are IR nodes, else what lists what they may hold IR in."""
-    parts_of: Callable[[Any], list[Any]] | None = None
+@cached
+def kind_of(kind: type[object]) -> tuple[bool, Callable[[Field], list[Field]] | None]:
+    """Return what a class is to a search for IR.
+
+    Returns:
+        Whether its objects are IR nodes, and a function that lists what such an object may hold IR in.  The
+        function is None for a class whose objects hold none.
+    """
+    is_node = is_ir_class(kind)
+    parts_of: Callable[[Field], list[Field]] | None = None
     if issubclass(kind, dict):
         parts_of = _values
     elif issubclass(kind, CONTAINERS):
         parts_of = _elements
     elif kind is types.FunctionType:
-        # A Pointwise holds its operands in the closure of its inner_fn.
+        # PyTorch 2.0-2.15: a Pointwise holds its operands in the closure of its inner_fn; if missing: the
+        # search finds them in the fields that hold them then, or not at all.
         parts_of = _cells_and_defaults
     elif kind is types.MethodType:
         parts_of = _function_and_self
@@ -137,18 +171,18 @@ def kind_of(kind: type) -> tuple[bool, Callable[[Any], list[Any]] | None]:
         parts_of = _partial_parts
     elif str(kind.__module__) == IR_MODULE:
         parts_of = _field_values  # a layout
-    return is_ir_class(kind), parts_of
+    return is_node, parts_of
 
 
-def _values(value: Any) -> list[Any]:
+def _values(value: Field) -> list[Field]:
     return list(value.values())
 
 
-def _elements(value: Any) -> list[Any]:
+def _elements(value: Field) -> list[Field]:
     return list(value)
 
 
-def _cells_and_defaults(function: Any) -> list[Any]:
+def _cells_and_defaults(function: Field) -> list[Field]:
     contents = list(function.__defaults__ or ())
     for cell in function.__closure__ or ():
         try:
@@ -158,13 +192,13 @@ def _cells_and_defaults(function: Any) -> list[Any]:
     return contents
 
 
-def _function_and_self(method: Any) -> list[Any]:
+def _function_and_self(method: Field) -> list[Field]:
     return [method.__func__, method.__self__]
 
 
-def _partial_parts(partial: Any) -> list[Any]:
+def _partial_parts(partial: Field) -> list[Field]:
     return [partial.func, partial.args, partial.keywords]
 
 
-def _field_values(value: Any) -> list[Any]:
+def _field_values(value: Field) -> list[Field]:
     return list(fields(value).values())

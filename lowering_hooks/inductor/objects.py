@@ -1,7 +1,7 @@
-"""Names for PyTorch's objects in annotations.
+"""Names for the objects of PyTorch, and of others, in annotations.
 
-PyTorch is not imported for its types: a process may have none, or another one than these were seen in.  So a type
-checker takes each of these for ``Any``; the name tells a reader what is meant.
+lowering-hooks does not import PyTorch for its types: a process may have none, or any release of it.  A type
+checker therefore takes each of these for ``Any``; the name tells a reader what is meant.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ FXNode: TypeAlias = Any
 GraphLowering: TypeAlias = Any
 # An argument of a target: a number, a dtype, a tensor, IR, a list of these.
 Argument: TypeAlias = Any
+# A field of an IR node or a layout: a name, a size, a layout, IR, what holds IR.
+Field: TypeAlias = Any
 # A module of PyTorch, of which any attribute may be missing.
 TorchModule: TypeAlias = Any
-# An object of whoever replaced something of PyTorch, of which nothing is known.
+# An object of other code, such as a loader, or what replaced something of PyTorch.  Nothing is known of it.
 Foreign: TypeAlias = Any

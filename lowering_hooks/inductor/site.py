@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-# `source_of` reads a stack trace from its end, no more than this many characters of it.  The frames of
-# PyTorch that may end it are some 200 characters each; behind a functional collective there are three.
+if TYPE_CHECKING:
+    from .objects import FXNode, GraphLowering, Target
+
+# `source_of` reads a stack trace from its end, and at most this many characters of it.  The frames of PyTorch
+# that may end it are some 200 characters each; behind a functional collective there are three.
 _MAX_TRACE: Final = 100_000
+# `_innermost` finds the file and the line of a frame by this, in the form of Python's own tracebacks.
 _FRAME: Final = re.compile(r'File "([^"\n]+)", line (\d+)')
 
 
@@ -27,13 +31,19 @@ class Site(NamedTuple):
     source: str = ""
 
 
+# `site_of` returns this site where it knows nothing.
 NOWHERE: Final = Site()
 
 
-def site_of(lowering: Any, target: Any) -> Site:
-    """Return where ``lowering``, a ``GraphLowering``, lowers ``target``; all empty where it does not.
+def site_of(lowering: GraphLowering, target: Target) -> Site:
+    """Return where ``lowering`` lowers ``target``.  Never raises.
 
-    Never raises.
+    Args:
+        lowering: The ``GraphLowering`` in progress, or whatever stands for it.
+        target: What the FX node calls.
+
+    Returns:
+        The site; :data:`NOWHERE` where ``lowering`` lowers another target now, or nothing.
     """
     try:
         node = node_in_progress(lowering)
@@ -44,29 +54,32 @@ def site_of(lowering: Any, target: Any) -> Site:
         return NOWHERE
 
 
-def node_in_progress(lowering: Any) -> Any:
+def node_in_progress(lowering: GraphLowering) -> FXNode:
     """Return the FX node that ``lowering`` lowers now; None where it is not known.  Never raises."""
     try:
-        # PyTorch 2.1-2.15: current_node; if missing, as in 2.0: the origins of what is made now.
+        # PyTorch 2.1-2.15: GraphLowering.current_node; if missing, as in 2.0: the last origin node of what is
+        # being made serves.
         return getattr(lowering, "current_node", None) or _last_origin(lowering)
     except Exception:
         return None
 
 
-def source_of(node: Any) -> str | None:
-    """Return ``file:line`` of the model from an FX node's ``stack_trace``; None where it has none.
+def source_of(node: FXNode) -> str | None:
+    """Return ``file:line`` of the model from an FX node's stack trace; None where it has none.  Never raises.
 
-    That is the innermost frame outside of PyTorch's own package: PyTorch's wrappers of collectives and custom
-    ops stand inside of it.  Where all frames are PyTorch's, it is the innermost of them.  Never raises.
+    The line is that of the innermost frame outside of PyTorch's own package, because PyTorch's wrappers of
+    collectives and custom ops are frames inside of it.  Where all frames are PyTorch's, the line is that of
+    the innermost of them.
     """
     try:
+        # PyTorch 2.0-2.15: meta["stack_trace"] is a text as Python writes tracebacks; if missing: None.
         return _innermost(node.meta["stack_trace"], _torch_folder())
     except Exception:
         return None
 
 
 def _innermost(trace: str, torch_folder: str | None) -> str | None:
-    """Search from the end, so that the time is that of the frames that are passed over."""
+    """Search from the end, so that the time depends only on how many frames the search passes over."""
     innermost = None
     first, end = max(0, len(trace) - _MAX_TRACE), len(trace)
     while (start := trace.rfind('File "', first, end)) >= 0:
@@ -84,13 +97,16 @@ def _innermost(trace: str, torch_folder: str | None) -> str | None:
 def _torch_folder() -> str | None:
     """Return the folder of the loaded torch, with a separator at its end; None where that is unknown."""
     try:
-        return os.path.join(os.path.dirname(sys.modules["torch"].__file__ or ""), "")
-    except Exception:  # a module may be anybody's object
+        # Every process imports this module, and should not have to import pathlib for it.
+        folder = os.path.dirname(sys.modules["torch"].__file__ or "")  # noqa: PTH120
+        return os.path.join(folder, "")  # noqa: PTH118
+    except Exception:  # a module may be an object of any kind
         return None
 
 
-def _graph(lowering: Any) -> str:
-    # As seen in 2.0.0 to 2.15.0: graph_id on all; is_backward since 2.7; name, of a subgraph, on all.
+def _graph(lowering: GraphLowering) -> str:
+    # PyTorch 2.0-2.15: graph_id, and the name of a subgraph; if missing: the text leaves it out.
+    # PyTorch 2.7-2.15: is_backward; if missing: nothing tells a backward graph from a forward one.
     number, name = getattr(lowering, "graph_id", None), getattr(lowering, "name", None)
     parts = [] if number is None else [str(number)]
     if name not in (None, "", "GraphLowering"):
@@ -100,7 +116,8 @@ def _graph(lowering: Any) -> str:
     return " ".join(parts)
 
 
-def _last_origin(lowering: Any) -> Any:
-    """Return the last FX node that what is made now is said to come from: the one that is lowered now."""
+def _last_origin(lowering: GraphLowering) -> FXNode:
+    """Return the last of the origin nodes that Inductor notes for what it makes: the one being lowered."""
+    # PyTorch 2.0-2.15: IRNode._current_origins; if missing: AttributeError, and no node is known.
     origins = set(sys.modules["torch._inductor.ir"].IRNode._current_origins)
     return next((node for node in reversed(lowering.module.graph.nodes) if node in origins), None)

@@ -1,6 +1,6 @@
 """Which PyTorch is there, loaded or only installed.
 
-Each function may import modules, so none of them is called under a lock.
+Each function may import modules, so no caller may hold a lock.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 
 
 def torch_is_there() -> bool:
-    """Whether PyTorch could be imported: it may be a source tree that no package metadata tells of."""
+    """Whether PyTorch could be imported.  It may be a source tree, which has no package metadata."""
     try:
         return importlib.util.find_spec("torch") is not None
     except (ImportError, ValueError):  # ValueError: a module in sys.modules without a spec
@@ -18,7 +18,7 @@ def torch_is_there() -> bool:
 
 
 def torch_version() -> str | None:
-    """Return the version of the PyTorch that is loaded, else of the one that is installed."""
+    """Return the version of the PyTorch that is loaded, else of the one that is installed, else None."""
     try:
         return str(sys.modules["torch"].__version__)
     except Exception:  # not loaded, or without a version
@@ -28,8 +28,7 @@ def torch_version() -> str | None:
 def installed_version(distribution: str) -> str | None:
     """Return the version of an installed package; None where there is none, or its metadata is broken."""
     try:
-        # Imported here for the time it takes: a source tree of PyTorch, and lowering-hooks itself, do
-        # without.
+        # This import takes long, and a process in which PyTorch is loaded needs none of it.
         import importlib.metadata
 
         return importlib.metadata.version(distribution)

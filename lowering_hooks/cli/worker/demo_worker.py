@@ -65,6 +65,8 @@ def main() -> None:
     library = Library(NAMESPACE, "DEF")
     device, dtype = spec["device"], getattr(torch, spec["dtype"])
     for case, layers in (("shallow", spec["shallow"]), ("deep", spec["layers"])):
+        if not layers:
+            continue
         code.clear()
         strides: list[list[int]] = []
         ops = define_ops(library, case, strides, device)
