@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Run
 from snippets import COMPILE_ONE
+
+if TYPE_CHECKING:
+    from conftest import Run
 
 # Notes what the code of lowering-hooks has Python do: the innermost frame outside of the standard library is its own.
 WATCH = """
@@ -38,7 +41,9 @@ READ_FOR_VERSIONS = ("METADATA", "PKG-INFO")
 def test_what_is_read_and_written(run: Run, tmp_path: Path, strategy: str) -> None:
     """It reads modules and metadata, writes the report, and nothing else."""
     report = tmp_path / "report.json"
-    code = f"{WATCH}{AT_EXIT}{COMPILE_ONE}\nimport lowering_hooks\ncompile_one()\nprint(lowering_hooks.status())"
+    code = (
+        f"{WATCH}{AT_EXIT}{COMPILE_ONE}\nimport lowering_hooks\ncompile_one()\nprint(lowering_hooks.status())"
+    )
     done = run(code, LOWERING_HOOKS_REPORT=str(report), LOWERING_HOOKS_STRATEGY=strategy)
     assert f"strategy        {strategy}\nstate           active" in done.stdout
     assert json.loads(report.read_text())["status"]["state"] == "active"
@@ -52,6 +57,7 @@ def test_what_is_read_and_written(run: Run, tmp_path: Path, strategy: str) -> No
     assert [path for path in read if path.endswith("lowering_hooks/hooks/__init__.py")]  # it did watch
     assert [path for path in read if not path.endswith(READ_BY_IMPORTS + READ_FOR_VERSIONS)] == []
     # Python's import lists folders, and writes bytecode under another name first where that is not forbidden.
-    others = {event[0] for event in seen if event[0] not in ("open", "os.listdir") and "__pycache__" not in event[1]}
+    others = {
+        event[0] for event in seen if event[0] not in ("open", "os.listdir") and "__pycache__" not in event[1]
+    }
     assert others == {"os.rename", "os.remove"}
-
