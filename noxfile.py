@@ -159,7 +159,7 @@ def wheel(session: nox.Session) -> None:
         session.run("pyright", script)
 
 
-@nox.session
+@nox.session(python="3.11")
 def docs(session: nox.Session) -> None:
     """Build the documentation site into build/docs, where no warning is let pass, and check its links."""
     environments.install_without_torch(session, *group("docs"))
