@@ -32,12 +32,23 @@ WITH_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
 # Takes what the tests measure, for docs/compatibility.md.
 MEASURED = ROOT / "build" / "measured"
 
-# Names the tests that need no PyTorch: where the package is found, when it is applied, what its locks do.
+# Names the tests that need no PyTorch: where the package is found, when it is applied and to what, what its
+# locks do, and how the tests start processes.
 WITHOUT_TORCH = (
-    "tests/test_loading.py",
-    "tests/test_manager.py",
-    "tests/test_locks.py",
+    "tests/test_applying.py",
+    "tests/test_fresh_process.py",
     "tests/test_install.py",
+    "tests/test_loading.py",
+    "tests/test_locks.py",
+    "tests/test_manager.py",
+    "tests/test_settings.py",
+)
+# Names what is run of the tests in a source distribution, as one that holds all of them.
+IN_SDIST = (
+    "tests/test_install.py",
+    "tests/test_loading.py",
+    "tests/test_namespaces.py",
+    "tests/test_repository.py",
 )
 # Names the benchmarks in the order of docs/performance.md.
 BENCHMARKS = ("scaling", "floor", "share", "overhead", "graph_text", "ir_text", "import_cost")
@@ -114,9 +125,8 @@ def lint(session: nox.Session) -> None:
     environments.install_without_torch(session, *group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    for script in ("tools/make_compatibility.py", "tools/make_printed_ir.py", "downstream/vllm/verify.py"):
-        session.run("python", script, "--check")
-    session.run("python", "benchmarks/draw.py", "--check", "benchmarks/results", "docs")
+    session.run("python", "tools/check_pages.py")
+    session.run("python", "tools/check_forge.py")
     config = str(ROOT / "pyproject.toml")
     # The package is checked as an install has it, with compat in its place, and apart from the checkout.
     with tempfile.TemporaryDirectory(prefix="lowering-hooks-") as folder, session.chdir(folder):
@@ -169,6 +179,28 @@ def docs(session: nox.Session) -> None:
     folders = ("--conf-dir", "docs", "--doctree-dir", session.create_tmp())
     session.run("sphinx-build", *strict, "--fresh-env", *folders, ".", str(site))
     session.run("python", "tools/check_links.py", str(site))
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build twice into dist/ what a release uploads, check, install and list it; with -- TAG, a release."""
+    session.install("packaging", *group("release"))
+    dist = ROOT / "dist"
+    session.run("python", "tools/release.py", "build", str(dist), *session.posargs)
+    (sdist,), (built,) = dist.glob("*.tar.gz"), dist.glob("*.whl")
+    session.run("twine", "check", "--strict", str(sdist), str(built))
+    session.run("check-wheel-contents", str(built))
+    session.run("python", "tools/check_wheel.py", str(built))
+    # Each is installed in an environment of its own, and outside the checkout, which neither may need.
+    with tempfile.TemporaryDirectory(prefix="lowering-hooks-") as folder, session.chdir(folder):
+        commands = environments.install_afresh(session, Path(folder, "of-wheel"), str(built))
+        session.run(str(commands / "lowering-hooks"), "status", external=True)
+        shutil.unpack_archive(sdist, folder, filter="data")
+        (source,) = Path(folder).glob("lowering_hooks-*")
+        commands = environments.install_afresh(session, Path(folder, "of-sdist"), str(source), *group("test"))
+        session.chdir(source)
+        session.run(str(commands / "pytest"), "-q", *IN_SDIST, external=True, env=WITH_BYTECODE)
+    session.run("python", "tools/release.py", "show", str(dist))
 
 
 @nox.session

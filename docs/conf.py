@@ -11,7 +11,6 @@ import io
 import os
 import re
 import shlex
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +18,14 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.domains.python import PyObject
 
+import lowering_hooks
 import lowering_hooks.cli
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 project = "lowering-hooks"
-version = release = version_of("lowering-hooks")
+version = release = lowering_hooks.__version__
 author = copyright = ""  # noqa: A001
 
 root_doc = "README"
@@ -40,7 +40,7 @@ myst_heading_anchors = 3
 
 # Dashes only: quotes stay plain, since they stand around names and values as well.
 smartquotes_action = "D"
-# Types that a public function names and the package does not export.
+# Types that public functions name and the package does not export.
 nitpick_ignore = [("py:class", "Allowing"), ("py:class", "BoundedIRState")]
 python_use_unqualified_type_names = True
 autodoc_typehints = "signature"

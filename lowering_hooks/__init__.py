@@ -33,6 +33,7 @@ __all__ = [
     "State",
     "Status",
     "Strategy",
+    "__version__",
     "allow",
     "allowed_namespaces",
     "allowing",
@@ -46,9 +47,14 @@ __all__ = [
 ]
 
 
+# The one place that states the version: the build reads it here, without running this file, so it must stay a
+# plain string.
+__version__ = "0.1.0"
+
+
 def __dir__() -> list[str]:
     """List what is public, for ``dir()`` and for completion."""
-    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
 
 
 _settings = read(os.environ)

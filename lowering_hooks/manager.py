@@ -219,4 +219,4 @@ class Manager:
         with self._lock:
             self._strategy.give_up(inductor, problem)
             self._texts.give_up(inductor)
-        log.warning("lowering-hooks hooked nothing and PyTorch runs as without it: %s", problem)
+        log.warning("nothing is hooked and PyTorch runs as without lowering-hooks: %s", problem)

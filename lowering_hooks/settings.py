@@ -72,8 +72,7 @@ def requested(strategy: object) -> Request:
     for known in STRATEGIES:
         if isinstance(strategy, str) and strategy == known:
             return known
-    expected = ", ".join(map(repr, STRATEGIES))
-    raise ValueError(f"invalid strategy {strategy!r}: expected one of {expected}")
+    raise ValueError(f"invalid strategy {strategy!r}: expected one of {', '.join(STRATEGIES)}")
 
 
 def bounded_ir_mode(enabled: Any) -> BoundedIRMode:
@@ -88,7 +87,7 @@ def bounded_ir_mode(enabled: Any) -> BoundedIRMode:
     if isinstance(enabled, str) and enabled == "auto":
         return "auto"
     error = ValueError if isinstance(enabled, str) else TypeError
-    raise error(f"invalid value {enabled!r} for bounded_ir(): expected 'auto', True or False")
+    raise error(f"invalid value {enabled!r} for bounded_ir(): expected one of 'auto', True, False")
 
 
 def _choice(environ: Mapping[str, str], variable: str, accepted: tuple[str, ...]) -> str | None:

@@ -95,7 +95,7 @@ class StandingStrategy:
                 messages = self._hook_by_plan(asked.strategy, means)
             except Exception as error:
                 problem = described(error)
-                messages = [(logging.WARNING, f"lowering-hooks hooked nothing: {problem}")]
+                messages = [(logging.WARNING, f"nothing is hooked by lowering-hooks: {problem}")]
                 if isinstance(self.standing, Idle):
                     self.standing = Idle("inactive", problem)
         self._settled = asked, inductor
@@ -135,7 +135,7 @@ class StandingStrategy:
             stays = f"lowering-hooks stays hooked by {self.standing.hook.strategy}"
             return [(logging.WARNING, f"{stays}: {reason}")]
         self.standing = Idle("inactive", reason)
-        text = f"lowering-hooks hooked nothing and PyTorch {means.version} runs as without it: {reason}"
+        text = f"nothing is hooked and PyTorch {means.version} runs as without lowering-hooks: {reason}"
         return [(logging.WARNING, text)]
 
     def _stands(self, strategy: Strategy, inductor: Inductor) -> bool:

@@ -156,6 +156,21 @@ def load() -> types.SimpleNamespace:
     return types.SimpleNamespace(**{name.rpartition(".")[2]: sys.modules[name] for name in SOURCES})
 
 
+def standing(stand: Any) -> tuple[object, ...]:
+    """Return what stands in each place that lowering-hooks may put something into."""
+    return (
+        vars(stand.graph.GraphLowering)["call_function"],
+        vars(stand.exc.OperatorIssue)["operator_str"],
+        stand.lowering.FALLBACK_ALLOW_LIST,
+        stand.graph.FALLBACK_ALLOW_LIST,
+    )
+
+
+def same(ones: tuple[object, ...], others: tuple[object, ...]) -> bool:
+    """Whether both have the very same objects."""
+    return all(one is other for one, other in zip(ones, others, strict=True))
+
+
 def purge(*names: str) -> None:
     """Take modules of the stand-in out of ``sys.modules``, as some test runners do; all of them without names."""
     for name in [name for name in sys.modules if _is_torchs(name)]:

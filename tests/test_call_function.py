@@ -11,7 +11,6 @@ import threading
 import types
 
 import pytest
-from installed import SERIES
 from stand_in import load, stand_in
 
 from lowering_hooks.compat import call_function_problems
@@ -83,14 +82,14 @@ def stand_with():
         yield Stand
 
 
-def test_only_texts_of_allowed_ops_are_bounded(stand) -> None:
+def test_texts_of_allowed_ops_are_bounded(stand) -> None:
     """Every other op, and what is no op, has Inductor's own text."""
     assert stand.texts(stand.overload("lib::op")) == [OURS]
     assert stand.texts(stand.overload("other::op")) == ["stock text of other.op.default"]
     assert stand.texts("lib::not_an_overload") == ["stock text of lib::not_an_overload"]
 
 
-def test_a_target_that_cannot_be_read_is_not_allowed(stand) -> None:
+def test_a_target_that_cannot_be_read(stand) -> None:
     """What is not known to be of an allowed namespace takes Inductor's own way."""
 
     class Unreadable(stand.overload):
@@ -113,7 +112,7 @@ def test_a_target_that_cannot_be_read_is_not_allowed(stand) -> None:
     assert stand.records.report().ops == ()
 
 
-def test_the_wrapper_looks_like_what_it_wraps(stand) -> None:
+def test_the_look_of_the_wrapper(stand) -> None:
     """Name, documentation and signature are the original's."""
     wrapper = stand.graph_class.call_function
     assert wrapper is not stand.call_function
@@ -126,8 +125,8 @@ def test_the_wrapper_looks_like_what_it_wraps(stand) -> None:
     assert isinstance(vars(stand.issue)["operator_str"], staticmethod)
 
 
-def test_a_nested_op_is_described_by_its_own_namespace(stand) -> None:
-    """A lowering may lower a subgraph."""
+def test_a_nested_op(stand) -> None:
+    """It is described by its own namespace: a lowering may lower a subgraph."""
     outer, inner = stand.overload("lib::op"), stand.overload("other::op")
     found = []
     (text,) = stand.texts(outer, lambda: found.extend(stand.texts(inner)))
@@ -186,8 +185,8 @@ def test_threads_do_not_see_each_others_op(stand) -> None:
     assert results["other"] == ["stock text of other.op.default"]
 
 
-def test_a_text_asked_for_later_is_bounded_as_well(stand) -> None:
-    """A log handler may keep its records; nothing is kept between two texts."""
+def test_a_text_asked_for_later(stand) -> None:
+    """It is bounded as well: a log handler may keep its records, and nothing is kept between two texts."""
     op = stand.overload("lib::op")
     assert stand.issue.operator_str(op, (), {}) == "  target: lib.op.default"
     assert stand.issue.operator_str(op, (1,), {}) == "  target: lib.op.default\n  args[0]: 1"
@@ -215,8 +214,8 @@ def test_detail_full_is_inductors_own_text(stand_with) -> None:
 
 @pytest.mark.parametrize("detail", ["args", "graph"])
 @pytest.mark.parametrize("asks", ["__init__", "of", "anything"])
-def test_an_error_has_the_arguments_whoever_asks(stand_with, detail, asks) -> None:
-    """Also where nobody wants the log line, and whatever the function is called that asks."""
+def test_the_arguments_in_an_error(stand_with, detail, asks) -> None:
+    """They are there, also where nobody wants the log line, and whatever the function is called that asks."""
     stand = stand_with(detail)
     stand.log(logging.WARNING)
     scope = {}
@@ -259,16 +258,16 @@ def test_a_text_that_nobody_sees_is_short(stand_with, detail) -> None:
 
 
 @pytest.mark.parametrize("version", ["2.13.0", "2.99.0"])
-def test_a_lazy_series_has_no_text_that_nobody_sees(stand_with, version) -> None:
-    """Nor has one that nobody verified: whoever asks there may want it."""
+def test_a_lazy_series(stand_with, version) -> None:
+    """It has no text that nobody sees, nor has one that nobody verified: whoever asks there may want it."""
     load().torch.__version__ = version
     stand = stand_with()
     stand.log(logging.WARNING)
     assert "args[0]" in stand.texts(stand.overload("lib::op"), lambda: None)[0]
 
 
-def test_a_copy_of_call_function_sees_its_texts(stand) -> None:
-    """A plugin's own function may do with the text what it likes."""
+def test_a_copy_of_call_function(stand) -> None:
+    """It sees its texts: a plugin's own function may do with them what it likes."""
     stand.log(logging.WARNING)
 
     def call_function(self, target, args, kwargs):
@@ -281,8 +280,8 @@ def test_a_copy_of_call_function_sees_its_texts(stand) -> None:
     assert "args[0]" in stand.texts(stand.overload("lib::op"), lambda: None)[0]
 
 
-def test_remove_leaves_the_very_objects_that_stood_there(stand) -> None:
-    """It can be repeated."""
+def test_remove_leaves_the_very_objects(stand) -> None:
+    """It puts back what stood there, and can be repeated."""
     for _ in range(2):
         stand.hook.remove()
         assert vars(stand.graph_class)["call_function"] is stand.call_function
@@ -297,7 +296,7 @@ def test_a_removed_text_hook_passes_calls_on(stand) -> None:
     assert stand.records.report().ops == ()
 
 
-def test_remove_leaves_a_later_wrapper_in_place(stand) -> None:
+def test_remove_leaves_a_later_wrapper(stand) -> None:
     """Theirs calls ours, which passes on what it is called with."""
     ours = stand.graph_class.call_function
 
@@ -318,8 +317,8 @@ def test_remove_leaves_a_later_wrapper_in_place(stand) -> None:
     assert stand.records.report().ops == (), "a removed hook still counts"
 
 
-def test_a_wrapper_of_others_is_not_taken_for_ours(stand) -> None:
-    """functools.wraps copies our mark."""
+def test_a_wrapper_with_our_mark(stand) -> None:
+    """It is not taken for ours: functools.wraps copies our mark."""
     ours = stand.graph_class.call_function
     theirs = functools.wraps(ours)(lambda self, target, args, kwargs: ours(self, target, args, kwargs))
     assert peeled(ours) is stand.call_function
@@ -341,8 +340,8 @@ def test_a_wrapper_of_others_is_not_taken_for_ours(stand) -> None:
     ],
     ids=["wraps", "closure", "default", "keyword default"],
 )
-def test_a_wrapper_that_visibly_calls_ours_does_not_displace(stand, wrap) -> None:
-    """Whatever either of them is called."""
+def test_a_wrapper_that_visibly_calls_ours(stand, wrap) -> None:
+    """It does not displace us, whatever either of them is called."""
     ours = stand.graph_class.call_function
     ours.__name__ = "graphlowering_call"  # as it would be around somebody's function of that name
     stand.graph_class.call_function = wrap(ours)
@@ -377,8 +376,8 @@ def test_a_replaced_operator_str_is_named(stand) -> None:
     assert vars(stand.graph_class)["call_function"] is stand.call_function
 
 
-def test_the_wrapper_of_another_copy_is_taken_over(stand) -> None:
-    """Two copies of the package never wrap twice."""
+def test_the_wrapper_of_another_copy(stand) -> None:
+    """It is taken over: two copies of the package never wrap twice."""
     again = stand.new_hook()
     again.install()
     assert stand.graph_class.call_function.__wrapped__ is stand.call_function
@@ -398,7 +397,7 @@ def test_the_wrapper_of_another_copy_is_taken_over(stand) -> None:
     ],
     ids=["other names", "more", "all by position", "everything"],
 )
-def test_the_parameters_of_others_are_passed_on(stand, theirs) -> None:
+def test_the_parameters_of_others(stand, theirs) -> None:
     """What PyTorch could call can be called as before, with what only the owner knows of as well."""
     stand.hook.remove()
     original = theirs(stand.call_function)
@@ -416,8 +415,8 @@ def test_the_parameters_of_others_are_passed_on(stand, theirs) -> None:
         assert stand.graph_class().call_function(t=op, a=(), k={}) is op
 
 
-def test_a_descriptor_is_bound_as_it_wants_to_be(stand) -> None:
-    """A callable without __get__ is not given self, as Python does not."""
+def test_a_descriptor(stand) -> None:
+    """It is bound as it wants to be: a callable without __get__ is not given self, as Python does not."""
 
     class Plain:
         def __call__(self, target, args, kwargs):
@@ -435,7 +434,51 @@ def test_a_descriptor_is_bound_as_it_wants_to_be(stand) -> None:
         assert vars(stand.graph_class)["call_function"] is original
 
 
-def test_the_report_counts_implicit_fallbacks(stand) -> None:
+def test_a_function_that_wrapt_wrapped(stand) -> None:
+    """It is given the instance apart from the arguments, as it wants to be."""
+    wrapt = pytest.importorskip("wrapt")
+    stand.hook.remove()
+    calls = []
+
+    def theirs(wrapped, instance, args, kwargs):
+        calls.append(type(instance).__name__)
+        return wrapped(*args, **kwargs)
+
+    wrapt.wrap_function_wrapper(stand.graph, "GraphLowering.call_function", theirs)
+    again = stand.new_hook()
+    assert again.problems(loaded()) == ()
+    again.install()
+    assert stand.texts(stand.overload("lib::op")) == [OURS]
+    assert calls == ["GraphLowering"]
+    assert stand.fallbacks() == {"lib.op.default": 1}
+
+
+def test_a_remove_while_an_op_is_lowered(stand) -> None:
+    """The lowering that is in progress in another thread ends, and what follows in it is Inductor's own."""
+    inside, removed = threading.Event(), threading.Event()
+    texts = []
+
+    def wait():
+        inside.set()
+        assert removed.wait(60)
+
+    def lower_both():
+        texts.extend(stand.texts(stand.overload("lib::slow"), wait))
+        texts.extend(stand.texts(stand.overload("lib::late")))
+
+    thread = threading.Thread(target=lower_both)
+    thread.start()
+    assert inside.wait(60)
+    stand.hook.remove()
+    removed.set()
+    thread.join()
+    assert texts[0].startswith("  target: lib.slow.default")
+    assert texts[1:] == ["stock text of lib.late.default"]
+    assert vars(stand.graph_class)["call_function"] is stand.call_function
+    assert vars(stand.issue)["operator_str"] is stand.operator_str
+
+
+def test_implicit_fallbacks_are_counted(stand) -> None:
     """Not those of the allow list, or of ops that have a lowering; and which namespaces were not allowed."""
     for name in ("lib::op", "lib::listed"):
         stand.lower(stand.overload(name))
@@ -465,8 +508,8 @@ def test_the_report_counts_implicit_fallbacks(stand) -> None:
     assert "lib.op.default" in str(report)
 
 
-def test_what_is_met_meanwhile_makes_no_fallback_of_a_known_op(stand) -> None:
-    """Another thread may add a lowering, and so may what is lowered inside."""
+def test_a_lowering_that_is_added_meanwhile(stand) -> None:
+    """It makes no fallback of a known op: another thread may add one, and so may what is lowered inside."""
     known, met = stand.overload("lib::known"), stand.overload("lib::met")
     stand.lowerings[known] = "a real lowering"
     stand.lower(known, lambda: stand.lowerings.setdefault(met, "as another thread would"))
@@ -477,7 +520,7 @@ def test_what_is_met_meanwhile_makes_no_fallback_of_a_known_op(stand) -> None:
     assert stand.fallbacks() == {"lib.met.default": 1}
 
 
-def test_an_allow_list_that_raises_does_not_stop_a_compile(stand) -> None:
+def test_an_allow_list_that_raises(stand) -> None:
     """A count is not worth a failed compile."""
 
     class Hostile:
@@ -493,7 +536,7 @@ def test_an_allow_list_that_raises_does_not_stop_a_compile(stand) -> None:
     assert stand.texts(stand.overload("lib::op")) == [OURS]
 
 
-def test_a_namespace_allowed_for_a_block_is_described_in_it(stand) -> None:
+def test_a_namespace_allowed_for_a_block(stand) -> None:
     """allowing() is seen by the hooks, "*" as well."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(stand.namespaces.allowing(["other"]))
@@ -505,8 +548,8 @@ def test_a_namespace_allowed_for_a_block_is_described_in_it(stand) -> None:
     assert stand.texts(stand.overload("aten::op"))[0].startswith("  target: aten.op.default")
 
 
-def test_an_op_with_an_effect_token_is_counted_each_time(monkeypatch) -> None:
-    """Inductor makes a fallback of it in the lowering of with_effects, and keeps none."""
+def test_an_op_with_an_effect_token(monkeypatch) -> None:
+    """It is counted each time: Inductor makes a fallback in the lowering of with_effects, and keeps none."""
     effects = types.ModuleType("torch._higher_order_ops.effects")
     effects.with_effects = object()
     with stand_in():
@@ -536,26 +579,3 @@ def test_an_op_with_an_effect_token_is_counted_each_time(monkeypatch) -> None:
             assert stand.fallbacks() == {"lib.op.default": 1, "other.op.default": 1}
             assert stand.records.report().not_allowed == ("other",)
             hook.remove()
-
-
-@pytest.mark.skipif(SERIES < (2, 4), reason="there are no ops with an effect token")
-def test_a_real_op_with_an_effect_token_is_counted(run_beside_inductor) -> None:
-    run_beside_inductor(
-        """
-        import torch, lowering_hooks
-        from torch._higher_order_ops.effects import _EffectType, _register_effectful_op
-        library = torch.library.Library("effectful", "DEF")
-        library.define("tell(Tensor x) -> Tensor")
-        library.impl("tell", lambda x: x * 2, "CPU")
-        library.impl("tell", lambda x: x.new_empty(x.shape), "Meta")
-        tell = torch.ops.effectful.tell.default
-        _register_effectful_op(tell, _EffectType.ORDERED)
-        x = torch.randn(3)
-        assert torch.equal(torch.compile(lambda x: tell(x) + tell(x + 1))(x), x * 2 + (x + 1) * 2)
-        report = lowering_hooks.report()
-        # On 2.4 the ops that make and take the token fall back, too.
-        (op,) = [op for op in report.ops if op.op == "effectful.tell.default"]
-        assert (op.fallbacks, op.graph) == (2, "0"), op
-        assert "effectful" in report.not_allowed
-        """
-    )

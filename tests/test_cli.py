@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from installed import DEMO_IS_EQUAL, RELEASE
 
 import lowering_hooks
 from lowering_hooks.cli import compile_process, demo, main
+from lowering_hooks.records import OpReport
 
 
-def test_status_says_what_is_hooked(capsys) -> None:
+def test_status(capsys) -> None:
+    """It says what is hooked, and how."""
     assert main(["status"]) == 0
     out = capsys.readouterr().out
     for part in ("call_function", "active", "vllm, vllm_aiter", "verified with"):
@@ -21,6 +27,7 @@ def test_status_says_what_is_hooked(capsys) -> None:
 
 
 def test_status_in_json(capsys) -> None:
+    """It has what status() returns."""
     assert main(["status", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     status = lowering_hooks.status()
@@ -29,19 +36,6 @@ def test_status_in_json(capsys) -> None:
     assert found["namespaces"] == ["vllm", "vllm_aiter"]
     assert found["conflicts"] == []
     assert found["import_error"] is None
-
-
-def test_status_where_inductor_cannot_be_imported(run) -> None:
-    done = run(
-        """
-        import sys
-        sys.modules["torch._inductor"] = None
-        from lowering_hooks.cli import main
-        sys.exit(main(["status"]))
-        """
-    )
-    assert "Inductor could not be imported: ModuleNotFoundError" in done.stdout
-    assert "pending" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -55,7 +49,8 @@ def test_status_where_inductor_cannot_be_imported(run) -> None:
         (["demo", "--deadline", "nan"], "'nan' is not a number of seconds"),
     ],
 )
-def test_misuse_exits_with_2_and_says_what_is_accepted(arguments, says, capsys) -> None:
+def test_misuse(arguments, says, capsys) -> None:
+    """It exits with 2 and says what is accepted."""
     with pytest.raises(SystemExit) as raised:
         main(arguments)
     assert raised.value.code == 2
@@ -71,7 +66,8 @@ def outcome():
     return demo.run(layers=12, deadline=10, progress=io.StringIO())
 
 
-def test_the_demo_shows_lowering_hooks_ending_equal_and_identical(outcome) -> None:
+def test_the_demo_of_ours(outcome) -> None:
+    """With lowering-hooks every case ends, equal and identical."""
     assert outcome.ok
     ours = [row for row in outcome.rows if row.variant == demo.OURS]
     assert [row.case for row in ours] == ["INFO off", "INFO on", "failing op", "failing aten op"]
@@ -82,7 +78,8 @@ def test_the_demo_shows_lowering_hooks_ending_equal_and_identical(outcome) -> No
     assert [row.code_identical for row in ours] == [True, True, None, None]
 
 
-def test_the_demo_shows_what_stock_and_a_plain_set_proxy_do(outcome) -> None:
+def test_the_demo_of_others(outcome) -> None:
+    """It shows what stock and a plain set proxy do."""
     rows = {(row.case, row.variant): row for row in outcome.rows}
     assert len(rows) == 12
     assert rows["INFO on", demo.STOCK].seconds is None
@@ -99,6 +96,7 @@ def test_the_demo_shows_what_stock_and_a_plain_set_proxy_do(outcome) -> None:
 
 
 def test_the_demo_as_table_and_as_json(outcome) -> None:
+    """Both tell the same outcome."""
     table = str(outcome)
     assert "no end in 10 s" in table
     assert "compile of 12 layers" in table
@@ -107,7 +105,8 @@ def test_the_demo_as_table_and_as_json(outcome) -> None:
     assert len(found["rows"]) == 12
 
 
-def test_a_row_is_bad_unless_it_ended_equal_and_identical() -> None:
+def test_good_rows() -> None:
+    """A row is bad unless it ended, equal and identical."""
     good = {
         "case": "INFO off",
         "variant": demo.OURS,
@@ -137,18 +136,37 @@ def test_a_row_is_bad_unless_it_ended_equal_and_identical() -> None:
         assert not demo.Outcome("2", 1, 1, 1.0, (demo.Row(**good), bad), ()).ok
 
 
-def test_a_worker_that_dies_is_an_error_with_its_words(monkeypatch, tmp_path, capsys) -> None:
-    dying = tmp_path / "dying.py"
-    dying.write_text("raise SystemExit('no compiler here')")
-    monkeypatch.setattr(compile_process, "WORKER", dying)
+@pytest.fixture
+def dying(monkeypatch, tmp_path):
+    """Have a process that compiles end at once, with a last word."""
+    script = tmp_path / "dying.py"
+    script.write_text("raise SystemExit('no compiler here')")
+    monkeypatch.setattr(compile_process, "WORKER", script)
+
+
+def test_a_worker_that_dies(dying, capsys) -> None:
+    """It is an error, with the worker's words; the demo says how far it had come."""
     assert main(["demo", "--layers", "4"]) == 1
     err = capsys.readouterr().err
-    assert "INFO off, stock: exit status 1" in err
+    assert "1 of 12: INFO off, stock: exit status 1" in err
     assert "no compiler here" in err
 
 
+def test_a_narrow_terminal(outcome) -> None:
+    """The demo's table is stacked where it does not fit, and says the same."""
+    assert outcome.as_text(400) == str(outcome)
+    stacked = outcome.as_text(80)
+    assert max(map(len, stacked.splitlines())) <= 80 + len(outcome.notes[-1])
+    rows = [line for line in stacked.splitlines() if line.startswith("  ") and "lowering-hooks" in line]
+    assert all(len(line) <= 80 for line in rows)
+    assert [line.split("  ")[-1] for line in rows] == ["both identical", "both identical", "-", "-"]
+    for case in ("INFO off", "INFO on", "failing op", "failing aten op"):
+        assert f"\n{case}\n" in stacked
+
+
 @pytest.mark.parametrize("strategy", ["call_function", "set_proxy"])
-def test_check_compares_a_compile_with_stock(monkeypatch, strategy, capsys) -> None:
+def test_check(monkeypatch, strategy, capsys) -> None:
+    """It compares a compile with what stock makes."""
     monkeypatch.setenv("LOWERING_HOOKS_STRATEGY", strategy)
     lowering_hooks.apply(strategy)
     assert main(["check"]) == 0
@@ -161,35 +179,118 @@ def test_check_compares_a_compile_with_stock(monkeypatch, strategy, capsys) -> N
     assert ours < 4 * 4000 < stocks
 
 
-def test_check_fails_where_the_compile_differs(monkeypatch, capsys) -> None:
-    def compiled(spec, *_):
-        ended = compile_process.Ended(
-            seconds=1.0,
-            characters=1,
-            error="",
-            cause=False,
-            message="",
-            peak_mib=None,
-            equal=True,
-            code=[spec.variant],
-            strides=[],
-        )
-        return compile_process.Compiled("2.12.1", "", ended, ended)
+ENDED = compile_process.Ended(
+    seconds=1.0,
+    characters=1,
+    error="",
+    cause=False,
+    message="",
+    peak_mib=None,
+    equal=True,
+    code=["stock"],
+    strides=[],
+)
 
-    monkeypatch.setattr(compile_process, "run_worker", compiled)
+
+@pytest.fixture
+def compiling(monkeypatch):
+    """Say what the two compiles of a check come to."""
+
+    def end(**ended):
+        compiled = {
+            variant: compile_process.Compiled("2.12.1", "", shallow=ended[name], deep=None)
+            for variant, name in ((demo.STOCK, "stock"), (demo.OURS, "ours"))
+        }
+        monkeypatch.setattr(compile_process, "run_beside", lambda *_: compiled)
+
+    return end
+
+
+def test_check_of_a_difference(compiling, capsys) -> None:
+    """It fails where the compile differs from stock."""
+    compiling(stock=ENDED, ours=dataclasses.replace(ENDED, code=["other"]))
     assert main(["check", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
-    assert found["ok"] is False
+    assert (found["ok"], found["exit_status"]) == (False, 1)
     assert "does NOT work here" in found["words"]
     assert found["compiled"]["code_identical"] is False
 
 
-def test_check_fails_where_nothing_is_hooked(capsys) -> None:
+def test_check_where_stock_fails(compiling, capsys) -> None:
+    """What stock does not compile says nothing of lowering-hooks: the cause, and a status of its own."""
+    failed = dataclasses.replace(
+        ENDED, error="InductorError", message="no C++ compiler", equal=False, code=[]
+    )
+    compiling(stock=failed, ours=failed)
+    assert main(["check"]) == 3
+    out = capsys.readouterr().out
+    assert "NOT checked: stock PyTorch does not compile here: InductorError: no C++ compiler" in out
+    assert "does NOT work" not in out
+
+
+def test_check_where_stock_dies(dying, capsys) -> None:
+    """So does a process of stock that ends."""
+    assert main(["check"]) == 3
+    captured = capsys.readouterr()
+    assert "NOT checked: stock PyTorch does not compile here: exit status 1" in captured.out
+    assert "no compiler here" in captured.out
+    assert "some 10 to 30 s" in captured.err
+
+
+def test_version(capsys) -> None:
+    """It tells PyTorch's, too, and imports neither."""
+    with pytest.raises(SystemExit) as raised:
+        main(["--version"])
+    assert raised.value.code == 0
+    out = capsys.readouterr().out
+    assert out.startswith("lowering-hooks ")
+    assert f", PyTorch {lowering_hooks.status().torch_version}\n" in out
+
+
+def test_interrupted(monkeypatch, capsys) -> None:
+    """Ctrl-C ends it with one line, and with the status that a shell has for it."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "run_worker", interrupt)
+    assert main(["demo"]) == 130
+    assert capsys.readouterr().err == "\nlowering-hooks demo: interrupted\n"
+
+
+def test_a_closed_pipe(tmp_path) -> None:
+    """``lowering-hooks report ... | head`` ends without a word, however much there is to read."""
+    op = OpReport("vllm.op.default", "0", "node", 1, 1, 0.1, shown=True, stock_characters=1)
+    report = {
+        "pid": 1,
+        "status": {},
+        "seconds": 0.1,
+        "ops": [op._replace(op=f"op{i}")._asdict() for i in range(5000)],
+    }
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(report))
+    code = "import sys; from lowering_hooks.cli import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "report", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=Path(lowering_hooks.__file__).parents[1],
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 141
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
+def test_check_unhooked(capsys) -> None:
+    """It fails where nothing is hooked."""
     lowering_hooks.remove()
     assert main(["check"]) == 1
     assert "NOT hooked: removed by remove()" in capsys.readouterr().out
 
 
-def test_python_m_lowering_hooks_works(run) -> None:
+def test_python_m(run) -> None:
+    """``python -m lowering_hooks`` is the command line."""
     done = run("import runpy; runpy.run_module('lowering_hooks', run_name='__main__')", "status")
     assert "active" in done.stdout

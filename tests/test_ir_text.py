@@ -32,7 +32,9 @@ def texts() -> dict[tuple[type, str], object]:
     return {(kind, name): vars(kind).get(name) for kind in kinds for name in ("__str__", "__repr__")}
 
 
-def test_a_node_is_written_in_full_and_those_behind_it_by_name() -> None:
+def test_one_node_in_full() -> None:
+    """Those behind it are written by name."""
+
     def look(late, args, kwargs):
         with_us = str(args[0])
         lowering_hooks.bounded_ir(False)
@@ -49,7 +51,9 @@ def test_a_node_is_written_in_full_and_those_behind_it_by_name() -> None:
     assert "<buf0" not in stock
 
 
-def test_its_length_is_at_most_linear_in_depth() -> None:
+def test_length_is_linear_in_depth() -> None:
+    """It grows no faster, where Inductor's own text doubles with each layer."""
+
     def look(late, args, kwargs):
         return len(str(args[0])), len(repr(args[0]))
 
@@ -60,6 +64,8 @@ def test_its_length_is_at_most_linear_in_depth() -> None:
 
 
 def test_what_has_no_name_is_written_in_full() -> None:
+    """Nothing else would tell what it is."""
+
     def look(late, args, kwargs):
         bounded = str(args[0])
         lowering_hooks.bounded_ir(False)
@@ -72,6 +78,8 @@ def test_what_has_no_name_is_written_in_full() -> None:
 
 
 def test_a_cycle_has_an_end() -> None:
+    """Inductor's own text of it has none."""
+
     class Ring(ir.IRNode):
         def __init__(self, name: str) -> None:
             self.name = name
@@ -91,8 +99,8 @@ def test_a_cycle_has_an_end() -> None:
     assert str(first) == repr(first) == "Ring(first, next=<second Ring>)"
 
 
-def test_a_text_that_takes_more_than_the_node_is_given_it() -> None:
-    """As Reduction.__str__ passes names to Loops.__str__ on 2.0 and 2.5."""
+def test_a_text_that_takes_more() -> None:
+    """What it takes beside the node is passed on."""
 
     class Loops(ir.IRNode):
         def __str__(self, names: tuple[str, ...] = ("ranges",)) -> str:
@@ -112,6 +120,7 @@ def test_a_text_that_takes_more_than_the_node_is_given_it() -> None:
 
 
 def test_it_puts_back_the_very_functions() -> None:
+    """Whichever call ends it; and begins again as it was asked for last."""
     lowering_hooks.bounded_ir(False)
     before = texts()
     for take_back in (lambda: lowering_hooks.bounded_ir(False), lowering_hooks.remove):
@@ -129,6 +138,7 @@ def test_it_puts_back_the_very_functions() -> None:
 
 
 def test_it_is_no_strategy_and_needs_none() -> None:
+    """It stands where nothing else is hooked."""
     lowering_hooks.remove()
     status = lowering_hooks.bounded_ir()
     assert (status.state, status.bounded_ir) == ("removed", True)
@@ -137,6 +147,7 @@ def test_it_is_no_strategy_and_needs_none() -> None:
 
 
 def test_what_somebody_puts_over_it_stays(monkeypatch) -> None:
+    """Ours passes on what it is called with."""
     lowering_hooks.bounded_ir(False)
     bounded = BoundedIR(ir, Writer(Records()))
     bounded.install()
@@ -159,50 +170,7 @@ def test_what_somebody_puts_over_it_stays(monkeypatch) -> None:
 def test_what_is_no_mode_is_named(enabled, error) -> None:
     """Nothing changes then."""
     with pytest.raises(
-        error, match=f"invalid value {enabled!r} for bounded_ir\\(\\): expected 'auto', True or False"
+        error, match=f"invalid value {enabled!r} for bounded_ir\\(\\): expected one of 'auto', True, False"
     ):
         lowering_hooks.bounded_ir(enabled)
     assert lowering_hooks.status().bounded_ir == "auto"
-
-
-def test_an_inductor_without_such_classes_gets_one_warning_and_compiles(run_beside_inductor) -> None:
-    done = run_beside_inductor(
-        """
-        import logging, sys, types
-        logging.basicConfig(level=logging.WARNING)
-        import torch
-        sys.modules["torch._inductor.ir"], ir = types.ModuleType("stand-in"), sys.modules["torch._inductor.ir"]
-        import lowering_hooks
-        status = lowering_hooks.bounded_ir()
-        assert status.bounded_ir is False
-        assert status.reason.endswith("cannot be bounded: torch._inductor.ir defines no class IRNode"), status
-        sys.modules["torch._inductor.ir"] = ir
-        assert lowering_hooks.status().state == "active"
-        x = torch.randn(3)
-        assert torch.equal(torch.compile(lambda x: x * 2)(x), x * 2)
-        """
-    )
-    # Once when it was applied, and once when it was asked for again.
-    assert done.stderr.count("WARNING:lowering_hooks:lowering-hooks bounds no texts of IR nodes") == 2
-
-
-def test_the_variable_asks_for_it_before_inductor_loads(run) -> None:
-    run(
-        """
-        import lowering_hooks
-        assert lowering_hooks.status().bounded_ir == "pending"
-        import torch._inductor.compile_fx
-        assert lowering_hooks.status().bounded_ir is True
-        assert lowering_hooks.status().state == "inactive"
-        """,
-        LOWERING_HOOKS_BOUNDED_IR="1",
-        LOWERING_HOOKS_STRATEGY="none",
-    )
-    run(
-        """
-        import torch._inductor.compile_fx, lowering_hooks
-        assert lowering_hooks.bounded_ir().bounded_ir is False
-        """,
-        LOWERING_HOOKS="0",
-        LOWERING_HOOKS_BOUNDED_IR="1",
-    )

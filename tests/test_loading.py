@@ -1141,6 +1141,7 @@ def run_each(elsewhere: Path) -> Callable[[list[list[str]]], None]:
             [sys.executable, str(WORKER), *arguments],
             capture_output=True,
             text=True,
+            check=False,
             timeout=DEADLINE,
             cwd=elsewhere,
             env=environment,

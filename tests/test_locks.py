@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import threading
 from pathlib import Path
 
@@ -15,15 +16,16 @@ from lowering_hooks.inductor.site import NOWHERE
 from lowering_hooks.namespaces import Namespaces
 from lowering_hooks.records import Records
 
-WORKER = Path(__file__).with_name("reentry_worker.py")
 PACKAGE = Path(lowering_hooks.__file__).parent
 
 
-@pytest.mark.parametrize("how", ["signal", "finalizer", "logging", "repr"])
-def test_whoever_comes_back_is_answered(run, how) -> None:
+@pytest.mark.fresh_process(deadline=60)
+@pytest.mark.parametrize("how", ["by_signal", "by_finalizer", "by_logging", "by_repr"])
+def test_whoever_comes_back_is_answered(how) -> None:
     """Each public call, from within each, again and again; and the last one asked for is what stands."""
-    done = run(WORKER, how, "4", PYTHONPATH=str(PACKAGE.parent))
-    assert done.stdout.startswith("ok ")
+    import reentry
+
+    reentry.come_back_for(4, getattr(reentry, how))
 
 
 def test_these_are_all_the_locks() -> None:
@@ -40,7 +42,7 @@ def test_these_are_all_the_locks() -> None:
     }
 
 
-def test_nobody_waits_for_the_lock_of_the_records(monkeypatch) -> None:
+def test_nobody_waits_for_the_records(monkeypatch) -> None:
     """It is only ever tried: while another holds it, entries pile up and are counted all the same."""
     monkeypatch.setattr(records, "_MAX_EVENTS", 10)
     found = Records()
@@ -53,8 +55,8 @@ def test_nobody_waits_for_the_lock_of_the_records(monkeypatch) -> None:
     assert len(found._events) == 1
 
 
-def test_records_of_many_threads_are_all_counted(monkeypatch) -> None:
-    """Also while some thread adds them up."""
+def test_records_of_many_threads(monkeypatch) -> None:
+    """All are counted, also while some thread adds them up."""
     monkeypatch.setattr(records, "_MAX_EVENTS", 50)
     found = Records()
 
@@ -85,7 +87,7 @@ def test_records_of_an_op_are_added_up() -> None:
     assert op == records.OpReport("lib.op.default", "", "first", 1, 3, 4.0, True, 7)
 
 
-def test_a_reset_forgets_what_is_being_added_up(monkeypatch) -> None:
+def test_a_reset_while_records_are_added_up(monkeypatch) -> None:
     """Whoever adds up at that moment works on a list that is nobody's any more."""
     monkeypatch.setattr(records, "_MAX_EVENTS", 3)
     found = Records()
@@ -102,7 +104,7 @@ def test_a_reset_forgets_what_is_being_added_up(monkeypatch) -> None:
     assert found.report().ops == ()
 
 
-def test_a_change_of_namespaces_meanwhile_is_not_lost() -> None:
+def test_changes_of_namespaces_at_once() -> None:
     """Two threads that allow at once both have their way."""
     namespaces = Namespaces(frozenset())
 
@@ -119,8 +121,8 @@ def test_a_change_of_namespaces_meanwhile_is_not_lost() -> None:
     assert namespaces.current() == {f"lib{number}_499" for number in range(8)}
 
 
-def test_a_name_with_code_of_its_own_is_taken_as_text() -> None:
-    """A subclass of str may hash and compare as it likes, and could come back in the middle."""
+def test_a_name_with_code_of_its_own() -> None:
+    """It is taken as text: a subclass of str may hash and compare as it likes, and come back in the middle."""
 
     class Name(str):
         def __hash__(self) -> int:
@@ -137,35 +139,32 @@ def test_a_name_with_code_of_its_own_is_taken_as_text() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_process_waits_for_no_lock(run) -> None:
+@pytest.mark.fresh_process
+def test_a_forked_process_waits_for_no_lock() -> None:
     """A thread that is not there any more may have held it."""
-    run(
-        """
-        import os, signal, threading, lowering_hooks
-        manager = lowering_hooks._manager
-        held, done = threading.Event(), threading.Event()
-        def hold():
-            with manager._lock, manager.records._adding_up:
-                manager._settling = True
-                held.set()
-                done.wait()
-                manager._settling = False
-        holder = threading.Thread(target=hold)
-        holder.start()
-        held.wait()
-        child = os.fork()
-        if child == 0:
-            signal.alarm(60)
-            manager.records.fell_back("lib.op.default")
-            assert lowering_hooks.allow("mylib") > {"mylib"}
-            assert lowering_hooks.remove().state == "removed"
-            assert lowering_hooks.apply().state in ("pending", "inactive")
-            assert [op.op for op in lowering_hooks.report().ops] == ["lib.op.default"]
-            os._exit(0)
-        status = os.waitpid(child, 0)[1]
-        done.set()
-        holder.join()
-        assert status == 0, status
-        """,
-        PYTHONPATH=str(PACKAGE.parent),
-    )
+    manager = lowering_hooks._manager
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with manager._lock, manager.records._adding_up:
+            manager._settling = True
+            held.set()
+            done.wait()
+            manager._settling = False
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        manager.records.fell_back("lib.op.default")
+        assert lowering_hooks.allow("mylib") > {"mylib"}
+        assert lowering_hooks.remove().state == "removed"
+        assert lowering_hooks.apply().state in ("pending", "inactive")
+        assert [op.op for op in lowering_hooks.report().ops] == ["lib.op.default"]
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    done.set()
+    holder.join()
+    assert status == 0

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from stand_in import GRAPH, load, purge, stand_in
+from stand_in import GRAPH, load, purge, same, stand_in, standing
 
 from lowering_hooks.hooks.allow_list import is_proxy
 from lowering_hooks.hooks.mark import peeled
@@ -21,33 +21,6 @@ from lowering_hooks.manager import Manager
 from lowering_hooks.settings import Settings
 
 STATES = {"pending", "active", "removed", "inactive", "displaced"}
-
-
-@pytest.fixture
-def stand():
-    """The stand-in, imported."""
-    with stand_in():
-        yield load()
-
-
-@pytest.fixture
-def unloaded():
-    """The stand-in, which nobody has imported yet."""
-    with stand_in():
-        yield
-
-
-def standing(stand):
-    return (
-        vars(stand.graph.GraphLowering)["call_function"],
-        vars(stand.exc.OperatorIssue)["operator_str"],
-        stand.lowering.FALLBACK_ALLOW_LIST,
-        stand.graph.FALLBACK_ALLOW_LIST,
-    )
-
-
-def same(ones, others):
-    return all(one is other for one, other in zip(ones, others, strict=True))
 
 
 def test_pending_until_inductor_is_imported(unloaded) -> None:
@@ -82,7 +55,7 @@ def test_bounded_ir_is_auto_by_default(unloaded) -> None:
     manager.remove()
 
 
-def test_bounded_ir_that_is_off_is_not_pending(unloaded) -> None:
+def test_bounded_ir_that_is_off(unloaded) -> None:
     """While Inductor is not loaded, "pending" is said only of what was asked for."""
     manager = Manager(Settings(bounded_ir=False))
     manager.request()
@@ -112,7 +85,7 @@ def test_a_hook_that_stands_is_never_pending(stand) -> None:
     assert same(standing(stand), before)
 
 
-def test_an_inductor_that_is_imported_anew_is_hooked(stand) -> None:
+def test_an_inductor_imported_anew(stand) -> None:
     """After a purge both are hooked: modules that imported the first one still use it."""
     before = standing(stand)
     manager = Manager(Settings())
@@ -148,7 +121,7 @@ def test_a_reloaded_inductor_is_hooked(stand) -> None:
     assert not hasattr(stand.graph.GraphLowering.call_function, "__wrapped__")
 
 
-def test_a_set_proxy_stands_in_a_reloaded_inductor(stand) -> None:
+def test_a_set_proxy_and_a_reload(stand) -> None:
     """One proxy stands in both modules, and never around another of ours."""
     inner = stand.lowering.FALLBACK_ALLOW_LIST
     manager = Manager(Settings())
@@ -162,8 +135,8 @@ def test_a_set_proxy_stands_in_a_reloaded_inductor(stand) -> None:
     assert stand.graph.FALLBACK_ALLOW_LIST is stand.lowering.FALLBACK_ALLOW_LIST is inner
 
 
-def test_a_derived_class_in_its_place_is_no_reload(stand) -> None:
-    """Whoever imported the original class still uses it, so the hook stays where it is."""
+def test_a_derived_class_in_its_place(stand) -> None:
+    """It is no reload: whoever imported the original class still uses it, so the hook stays where it is."""
     before = standing(stand)
     manager = Manager(Settings())
     manager.apply("call_function")
@@ -214,7 +187,7 @@ def test_a_derived_class_in_its_place_is_no_reload(stand) -> None:
         "nothing",
     ],
 )
-def test_whatever_stands_in_our_place_is_told(stand, make) -> None:
+def test_whatever_stands_in_our_place(stand, make) -> None:
     """status(), apply() and remove() never raise, and say "displaced" of what does not call ours."""
     manager = Manager(Settings())
     manager.apply("call_function")
@@ -229,7 +202,7 @@ def test_whatever_stands_in_our_place_is_told(stand, make) -> None:
 
 
 @pytest.mark.parametrize("index", [1, 2, 3])
-def test_whatever_stands_in_another_place_of_ours_is_told(stand, index) -> None:
+def test_whatever_stands_in_another_place(stand, index) -> None:
     """The text and the allow list may be anybody's object as well."""
 
     class Hostile:
@@ -255,8 +228,8 @@ def test_whatever_stands_in_another_place_of_ours_is_told(stand, index) -> None:
         setattr(owner, name, before)
 
 
-def test_a_bare_function_that_somebody_put_back_is_ours(stand) -> None:
-    """A with-block of others reads a static method of a class and puts back the function in it."""
+def test_a_bare_function_that_was_put_back(stand) -> None:
+    """It is ours: a with-block of others reads a static method of a class and puts back the function in it."""
     manager = Manager(Settings())
     before = standing(stand)
     manager.apply("call_function")
@@ -274,7 +247,7 @@ def test_a_bare_function_that_somebody_put_back_is_ours(stand) -> None:
     assert same(standing(stand), before)
 
 
-def test_a_hook_that_cannot_be_put_in_leaves_the_old_one(stand) -> None:
+def test_a_hook_that_cannot_be_put_in(stand) -> None:
     """Nothing is half applied: what stood before a failure stands after it."""
     manager = Manager(Settings())
     manager.apply("call_function")
@@ -290,7 +263,7 @@ def test_a_hook_that_cannot_be_put_in_leaves_the_old_one(stand) -> None:
     assert same(standing(stand), hooked)
 
 
-def test_an_interrupt_while_hooking_leaves_nothing_behind(stand) -> None:
+def test_an_interrupt_while_hooking(stand) -> None:
     """Ctrl-C ends what is going on, and the next call does all of it."""
     manager = Manager(Settings())
     before = standing(stand)
@@ -315,8 +288,8 @@ def test_an_interrupt_while_hooking_leaves_nothing_behind(stand) -> None:
 
 
 @pytest.mark.parametrize("version", ["2.12.1", "2.3.1", "2.99.0", "unknown"])
-def test_nothing_is_imported_or_logged_under_the_lock(unloaded, monkeypatch, version) -> None:
-    """Whoever holds the lock of a module may wait for ours, so ours may wait for none."""
+def test_nothing_else_under_the_lock(unloaded, monkeypatch, version) -> None:
+    """Nothing is imported or logged: whoever holds the lock of a module may wait for ours."""
     manager = Manager(Settings(bounded_ir=True))
     found = []
 
@@ -357,8 +330,8 @@ def test_switched_off_stays_switched_off(stand) -> None:
     assert same(standing(stand), before)
 
 
-def test_a_graph_imported_anew_does_not_keep_a_proxy_that_is_gone(unloaded) -> None:
-    """It took the proxy from lowering, by name, before its own hook was another one."""
+def test_a_graph_imported_anew(unloaded) -> None:
+    """It does not keep a proxy that is gone, which it took from lowering before its own hook was another one."""
     stand = load()
     stand.exc.OperatorIssue.operator_str = vars(stand.exc.OperatorIssue)["operator_str"].__func__
     own = stand.graph.FALLBACK_ALLOW_LIST

@@ -2,228 +2,214 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import importlib
 import json
+import multiprocessing
 import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-from conftest import DEADLINE, environment
-from installed import SERIES
-from snippets import COMPILE_ONE
-
-import _lowering_hooks_autoload as autoload
-import lowering_hooks
-from lowering_hooks.compat.namespaces import VLLM_KERNELS
+from compile_one import compile_hooked
+from fresh_process import DEADLINE, environment
 
 TESTS = Path(__file__).parent
-loads_backends = pytest.mark.skipif(SERIES < (2, 5), reason="PyTorch loads entry points from 2.5 on")
+INDUCTOR = "torch._inductor.graph"
+COULD_NOT = "lowering-hooks could not be imported; PyTorch runs as if it were not installed"
 
-COMPILE = (
-    COMPILE_ONE
-    + """
-def compile_hooked():
-    import torch
-    if not hasattr(torch, "_import_device_backends"):
-        import lowering_hooks  # PyTorch loads no entry points before 2.5
-    compile_one("op")
-    import sys
-    lowering_hooks = sys.modules["lowering_hooks"]
-    (op,) = lowering_hooks.report().ops
-    assert (lowering_hooks.status().state, op.op, op.fallbacks) == ("active", "vllm.op.default", 1)
-"""
-)
+
+@pytest.fixture
+def loads_backends() -> None:
+    """Skip the test where PyTorch loads no entry points."""
+    from installed import SERIES
+
+    if SERIES < (2, 5):
+        pytest.skip("PyTorch loads entry points from 2.5 on")
 
 
 @pytest.mark.parametrize(
     ("group", "function"),
-    [("torch.backends", autoload.torch_backend), ("vllm.general_plugins", autoload.vllm_plugin)],
+    [("torch.backends", "torch_backend"), ("vllm.general_plugins", "vllm_plugin")],
 )
 def test_both_groups_name_us(group, function) -> None:
+    """Each has one entry point of ours."""
+    import _lowering_hooks_autoload
+
     (entry,) = (entry for entry in entry_points(group=group) if entry.name == "lowering_hooks")
-    assert entry.load() is function
+    assert entry.load() is getattr(_lowering_hooks_autoload, function)
 
 
-@loads_backends
-def test_import_torch_applies_it_in_silence_and_does_not_import_inductor(run) -> None:
-    done = run(
-        """
-        import sys, torch
-        assert "torch._inductor.graph" not in sys.modules
-        assert sys.modules["lowering_hooks"].status().state == "pending"
-        import torch._inductor.graph
-        assert sys.modules["lowering_hooks"].status().state == "active"
-        """,
-        TORCH_DEVICE_BACKEND_AUTOLOAD="1",
-    )
+def imports_torch_then_inductor() -> None:
+    importlib.import_module("torch")
+    assert INDUCTOR not in sys.modules
+    assert sys.modules["lowering_hooks"].status().state == "pending"
+    importlib.import_module(INDUCTOR)
+    assert sys.modules["lowering_hooks"].status().state == "active"
+
+
+@pytest.mark.usefixtures("loads_backends")
+def test_import_torch_applies_it(run) -> None:
+    """In silence, and without importing Inductor."""
+    done = run(imports_torch_then_inductor, TORCH_DEVICE_BACKEND_AUTOLOAD="1")
     assert done.stdout == ""
     assert "lowering" not in done.stderr
 
 
-@loads_backends
+@pytest.mark.usefixtures("loads_backends")
 @pytest.mark.parametrize(
-    "variables",
-    [{"LOWERING_HOOKS": " Off ", "TORCH_DEVICE_BACKEND_AUTOLOAD": "1"}, {}],
-    ids=["ours", "torch's"],
+    ("value", "autoload"), [(" Off ", "1"), ("on", "0")], ids=["our variable", "PyTorch's variable"]
 )
-def test_import_torch_can_be_told_not_to(run, variables) -> None:
-    run(
-        """
-        import sys, torch
-        assert "lowering_hooks" not in sys.modules
-        import _lowering_hooks_autoload
-        """,
-        **variables,
-    )
+@pytest.mark.fresh_process(LOWERING_HOOKS="{value}", TORCH_DEVICE_BACKEND_AUTOLOAD="{autoload}")
+def test_import_torch_can_be_told_not_to(value, autoload) -> None:
+    """By either variable; the module of the entry points can be imported all the same."""
+    import torch  # noqa: F401
+
+    assert "lowering_hooks" not in sys.modules
+    import _lowering_hooks_autoload  # noqa: F401
 
 
-def test_the_plugin_of_vllm_allows_its_kernels_and_may_be_called_again(run) -> None:
-    done = run(
-        """
-        import sys
-        from importlib.metadata import entry_points
-        for _ in range(3):
-            for entry in entry_points(group="vllm.general_plugins"):
-                assert entry.load()() is None
-        assert "torch" not in sys.modules
-        import lowering_hooks
-        assert {"_C", "_moe_C", "vllm", "vllm_aiter"} <= lowering_hooks.allowed_namespaces()
-        """
-    )
+def loads_the_plugin_of_vllm() -> None:
+    for _ in range(3):
+        for entry in entry_points(group="vllm.general_plugins"):
+            assert entry.load()() is None
+    assert "torch" not in sys.modules
+    import lowering_hooks
+
+    assert {"_C", "_moe_C", "vllm", "vllm_aiter"} <= lowering_hooks.allowed_namespaces()
+
+
+def test_the_plugin_of_vllm(run) -> None:
+    """It allows vLLM's kernels, may be called again, prints nothing and does not import PyTorch."""
+    done = run(loads_the_plugin_of_vllm)
     assert done.stdout == done.stderr == ""
-    run(
-        """
-        import sys, _lowering_hooks_autoload
-        _lowering_hooks_autoload.vllm_plugin()
-        assert "lowering_hooks" not in sys.modules
-        """,
-        LOWERING_HOOKS="0",
-    )
 
 
-def test_the_kernels_of_vllm_are_names_that_can_be_allowed() -> None:
+@pytest.mark.fresh_process(LOWERING_HOOKS="0")
+def test_the_plugin_of_vllm_switched_off() -> None:
+    """It imports nothing of ours."""
+    import _lowering_hooks_autoload
+
+    _lowering_hooks_autoload.vllm_plugin()
+    assert "lowering_hooks" not in sys.modules
+
+
+def test_the_kernels_of_vllm() -> None:
+    """Their namespaces are names that can be allowed."""
+    import lowering_hooks
+    from lowering_hooks.compat.namespaces import VLLM_KERNELS
+
     assert lowering_hooks.allow(*VLLM_KERNELS) > VLLM_KERNELS
 
 
+def calls_both_entry_points_without(broken: str) -> None:
+    sys.modules[broken] = None  # importing it raises ModuleNotFoundError
+    import _lowering_hooks_autoload
+
+    for _ in range(2):
+        _lowering_hooks_autoload.torch_backend()
+        _lowering_hooks_autoload.vllm_plugin()
+
+
 @pytest.mark.parametrize("broken", ["lowering_hooks.compat", "lowering_hooks"])
-def test_what_cannot_be_imported_costs_one_warning_and_nothing_else(run, broken) -> None:
-    done = run(
-        f"""
-        import sys
-        sys.modules[{broken!r}] = None
-        import _lowering_hooks_autoload as autoload
-        for _ in range(2):
-            autoload.torch_backend()
-            autoload.vllm_plugin()
-        """
-    )
-    assert (
-        done.stderr.count("lowering-hooks could not be imported; PyTorch runs as if it were not installed")
-        == 1
-    )
+def test_what_cannot_be_imported(run, broken) -> None:
+    """It costs one warning and nothing else."""
+    done = run(calls_both_entry_points_without, broken)
+    assert done.stderr.count(COULD_NOT) == 1
     assert len(done.stderr.splitlines()) == 1
 
 
-@loads_backends
-def test_import_torch_and_a_compile_work_where_we_cannot_be_imported(run) -> None:
-    done = run(
-        """
-        import sys
-        sys.modules["lowering_hooks.compat"] = None
-        import torch
-        x = torch.randn(3)
-        assert torch.equal(torch.compile(lambda x: x * 2)(x), x * 2)
-        """,
-        TORCH_DEVICE_BACKEND_AUTOLOAD="1",
-    )
-    assert (
-        done.stderr.count("lowering-hooks could not be imported; PyTorch runs as if it were not installed")
-        == 1
-    )
+def compiles_without_us() -> None:
+    sys.modules["lowering_hooks.compat"] = None
+    import torch
+
+    x = torch.randn(3)
+    assert torch.equal(torch.compile(lambda x: x * 2)(x), x * 2)
+
+
+@pytest.mark.usefixtures("loads_backends")
+def test_a_compile_without_us(run) -> None:
+    """Where we cannot be imported, ``import torch`` and a compile work, with one warning."""
+    done = run(compiles_without_us, TORCH_DEVICE_BACKEND_AUTOLOAD="1")
+    assert done.stderr.count(COULD_NOT) == 1
     assert done.stderr.count("lowering_hooks") <= 1
 
 
+def hooks_without(broken: str, ours_first: bool) -> None:
+    sys.modules[broken] = None
+    first, then = ("lowering_hooks", INDUCTOR) if ours_first else (INDUCTOR, "lowering_hooks")
+    importlib.import_module(first)
+    importlib.import_module(then)
+    import lowering_hooks
+
+    for _ in range(2):
+        status = lowering_hooks.status()
+        assert status.state == "inactive"
+        assert "ModuleNotFoundError" in status.reason
+    del sys.modules[broken]
+    assert lowering_hooks.apply().state == "active"
+
+
 @pytest.mark.parametrize("broken", ["lowering_hooks.hooks", "lowering_hooks.hooks.ir_text"])
-@pytest.mark.parametrize("first", ["lowering_hooks", "torch._inductor.graph"])
-def test_what_cannot_be_imported_later_costs_one_warning(run, broken, first) -> None:
-    done = run(
-        f"""
-        import sys
-        sys.modules[{broken!r}] = None
-        import {first}
-        import lowering_hooks
-        import torch._inductor.graph
-        for _ in range(2):
-            status = lowering_hooks.status()
-            assert status.state == "inactive" and "ModuleNotFoundError" in status.reason, status
-        del sys.modules[{broken!r}]
-        assert lowering_hooks.apply().state == "active"
-        """
-    )
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_what_cannot_be_imported_later(run, run_beside_inductor, broken, ours_first) -> None:
+    """A part that is imported once Inductor is there costs one warning, too."""
+    done = (run if ours_first else run_beside_inductor)(hooks_without, broken, ours_first)
     assert done.stderr.count("PyTorch runs as without lowering-hooks: ModuleNotFoundError") == 1
 
 
-def test_without_packaging_nothing_is_hooked_and_one_warning_says_so(run) -> None:
-    done = run(
-        """
-        import sys
-        sys.modules["packaging.version"] = None
-        import lowering_hooks
-        waits = lowering_hooks.status()
-        assert waits.state == "pending"
-        assert "the version of PyTorch cannot be read: ModuleNotFoundError" in waits.reason
-        import torch._inductor.graph
-        status = lowering_hooks.status()
-        assert status.state == "inactive" and "ModuleNotFoundError" in status.reason
-        """
-    )
+def hooks_without_packaging() -> None:
+    sys.modules["packaging.version"] = None
+    import lowering_hooks
+
+    waits = lowering_hooks.status()
+    assert waits.state == "pending"
+    assert "the version of PyTorch cannot be read: ModuleNotFoundError" in waits.reason
+    import torch._inductor.graph  # noqa: F401
+
+    status = lowering_hooks.status()
+    assert status.state == "inactive"
+    assert "ModuleNotFoundError" in status.reason
+
+
+def test_without_packaging(run) -> None:
+    """Nothing is hooked, and one warning says so."""
+    done = run(hooks_without_packaging)
     assert done.stderr.count("runs as without lowering-hooks") == done.stderr.count("packaging.version") == 1
 
 
-def test_imported_alone_it_imports_next_to_nothing(run) -> None:
+def test_imported_alone(run) -> None:
+    """The package imports next to nothing: no PyTorch above all."""
+    # In a string, since pytest, which the module of a function imports, has imported most of these.
     run(
-        """
-        import sys, lowering_hooks
-        assert not {"torch", "importlib.metadata", "asyncio", "inspect", "packaging"} & set(sys.modules)
-        assert not any(name.startswith("lowering_hooks.hooks") for name in sys.modules)
-        """
+        "import sys, lowering_hooks\n"
+        "assert not {'torch', 'importlib.metadata', 'asyncio', 'inspect', 'packaging'} & set(sys.modules)\n"
+        "assert not any(name.startswith('lowering_hooks.hooks') for name in sys.modules)\n"
     )
 
 
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
-def test_children_are_hooked(run, tmp_path, method) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        COMPILE
-        + f"""
-if __name__ == "__main__":
-    import concurrent.futures, multiprocessing
-    context = multiprocessing.get_context({method!r})
+@pytest.mark.fresh_process(TORCH_DEVICE_BACKEND_AUTOLOAD="1")
+def test_children_are_hooked(method) -> None:
+    """However multiprocessing starts them, alone or in a pool."""
+    context = multiprocessing.get_context(method)
     child = context.Process(target=compile_hooked)
     child.start()
     child.join()
-    assert child.exitcode == 0, child.exitcode
+    assert child.exitcode == 0
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
         executor.submit(compile_hooked).result()
-"""
-    )
-    run(script, TORCH_DEVICE_BACKEND_AUTOLOAD="1")
 
 
-def test_a_compile_by_inductors_own_processes_is_hooked(run) -> None:
-    run(
-        COMPILE
-        + """
-if __name__ == "__main__":
+@pytest.mark.fresh_process(TORCH_DEVICE_BACKEND_AUTOLOAD="1", TORCHINDUCTOR_COMPILE_THREADS="2")
+def test_inductors_own_processes() -> None:
+    """A compile that Inductor gives to processes of its own is hooked."""
     compile_hooked()
-""",
-        TORCH_DEVICE_BACKEND_AUTOLOAD="1",
-        TORCHINDUCTOR_COMPILE_THREADS="2",
-    )
 
 
-def test_a_deep_tensor_parallel_model_compiles_in_every_rank_of_torchrun(cache, tmp_path) -> None:
+def test_every_rank_of_torchrun(cache, tmp_path) -> None:
+    """A deep tensor-parallel model compiles in each of them, hooked and equal to eager."""
     worker = TESTS / "tensor_parallel_worker.py"
     variables = environment(
         cache,
@@ -235,6 +221,7 @@ def test_a_deep_tensor_parallel_model_compiles_in_every_rank_of_torchrun(cache, 
         [*command, str(worker), str(tmp_path)],
         capture_output=True,
         text=True,
+        check=False,
         timeout=DEADLINE,
         cwd=tmp_path,
         env=variables,

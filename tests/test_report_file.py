@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 
 import pytest
-from snippets import COMPILE_HERE, COMPILE_ONE
+from compile_one import compile_here, compile_one
 
 from lowering_hooks import report_file
 from lowering_hooks.cli import main
 
 
-def test_each_process_writes_its_own_when_it_ends(run, tmp_path) -> None:
-    run(
-        COMPILE_HERE
-        + COMPILE_ONE
-        + """
-import multiprocessing, os, lowering_hooks
-compile_one("parent")
-child = multiprocessing.get_context("fork").Process(target=compile_one, args=("child",))
-child.start()
-child.join()
-assert child.exitcode == 0
-if os.fork() == 0:
-    compile_one("forked")
-    raise SystemExit
-assert os.wait()[1] == 0
-""",
-        LOWERING_HOOKS_REPORT=str(tmp_path / "report-%p.json"),
-    )
+def compiles_in_three_processes() -> None:
+    compile_here()
+    import lowering_hooks  # noqa: F401
+
+    compile_one("parent")
+    child = multiprocessing.get_context("fork").Process(target=compile_one, args=("child",))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    if os.fork() == 0:
+        compile_one("forked")
+        raise SystemExit
+    assert os.wait()[1] == 0
+
+
+def test_each_process_writes_its_own(run, tmp_path) -> None:
+    """When it ends, also one that was forked."""
+    run(compiles_in_three_processes, LOWERING_HOOKS_REPORT=str(tmp_path / "report-%p.json"))
     files = sorted(tmp_path.iterdir())
     found = {path: json.loads(path.read_text()) for path in files}
     assert {path.name for path in files} == {f"report-{content['pid']}.json" for content in found.values()}
@@ -42,31 +44,34 @@ assert os.wait()[1] == 0
         assert op["node"] == op["op"].split(".")[1]
 
 
-def test_what_cannot_be_written_is_one_warning_and_the_exit_status_stays(run, tmp_path) -> None:
-    path = str(tmp_path / "no such folder" / "report.json")
-    done = run("import lowering_hooks, torch._inductor.graph", LOWERING_HOOKS_REPORT=path)
-    assert done.stderr.count(f"LOWERING_HOOKS_REPORT={path!r}: no report was written") == 1
-    assert "No such file or directory" in done.stderr
+def hooks_nothing() -> None:
+    import torch  # noqa: F401
+
+    import lowering_hooks  # noqa: F401
 
 
-@pytest.mark.parametrize(
-    ("code", "variables"),
-    [
-        ("import lowering_hooks, torch", {}),
-        ("import lowering_hooks, torch._inductor.graph", {"LOWERING_HOOKS": "0"}),
-    ],
-)
-def test_a_process_that_has_nothing_to_say_writes_none(run, tmp_path, code, variables) -> None:
-    done = run(code, LOWERING_HOOKS_REPORT=str(tmp_path / "report.json"), **variables)
+def hooks_inductor() -> None:
+    import torch._inductor.graph  # noqa: F401
+
+    import lowering_hooks  # noqa: F401
+
+
+@pytest.mark.parametrize(("function", "off"), [(hooks_nothing, "on"), (hooks_inductor, "0")])
+def test_nothing_to_say(run, tmp_path, function, off) -> None:
+    """A process that has hooked nothing writes no report."""
+    done = run(function, LOWERING_HOOKS_REPORT=str(tmp_path / "report.json"), LOWERING_HOOKS=off)
     assert "LOWERING_HOOKS_REPORT" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("path", ["missing/report.json", ""], ids=["no such folder", "a folder"])
-def test_a_path_that_cannot_be_written_costs_one_warning(run, tmp_path, path) -> None:
-    done = run("import torch._inductor.graph, lowering_hooks", LOWERING_HOOKS_REPORT=f"{tmp_path}/{path}")
+@pytest.mark.parametrize("name", ["missing/report.json", ""], ids=["no such folder", "a folder"])
+def test_a_path_that_cannot_be_written(run, tmp_path, name) -> None:
+    """It costs one WARNING that names the path, and the exit status stays."""
+    path = str(tmp_path / name)
+    done = run(hooks_inductor, LOWERING_HOOKS_REPORT=path)
     (line,) = (line for line in done.stderr.splitlines() if "LOWERING_HOOKS_REPORT" in line)
-    assert "no report was written" in line
+    assert f"lowering-hooks wrote no report to LOWERING_HOOKS_REPORT={path!r}: " in line
+    assert ("No such file or directory" if name else "Is a directory") in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -87,7 +92,8 @@ def written(tmp_path):
     return path
 
 
-def test_the_command_prints_reports(written, capsys) -> None:
+def test_the_command(written, capsys) -> None:
+    """It prints reports, as text and as they are."""
     assert main(["report", str(written), str(written)]) == 0
     out = capsys.readouterr().out
     assert out.count(f"{written}: process 42") == 2
@@ -98,7 +104,8 @@ def test_the_command_prints_reports(written, capsys) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"ops": [{}]}', '{"ops": [{"op": "a"}]}', "\ufeff"])
-def test_what_is_no_report_is_named(text, tmp_path, capsys) -> None:
+def test_no_report(text, tmp_path, capsys) -> None:
+    """What is no report is named in the error."""
     path = tmp_path / "other.json"
     path.write_text(text, encoding="utf-8")
     assert main(["report", str(path)]) == 1
@@ -108,6 +115,7 @@ def test_what_is_no_report_is_named(text, tmp_path, capsys) -> None:
 
 
 def test_nobody_finds_half_a_report(tmp_path, monkeypatch) -> None:
+    """Where the new one cannot be written, the one before stays whole."""
     path = tmp_path / "report.json"
     path.write_text("the one before")
 

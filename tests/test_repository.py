@@ -66,3 +66,61 @@ def test_dependency_groups() -> None:
     included = {part["include-group"] for name in used for part in groups[name] if isinstance(part, dict)}
     told = set(re.findall(r"--group ([a-z]+)", CONTRIBUTING))
     assert used | included | told == set(groups)
+
+
+def hooks() -> dict[str, list[str]]:
+    """Return what pre-commit runs, with the requirements of each, from lines of its configuration."""
+    text = (ROOT / ".pre-commit-config.yaml").read_text()
+    found = re.findall(
+        r"^ +entry: (.+)\n +language: python\n +additional_dependencies: \[(.+)\]$", text, re.MULTILINE
+    )
+    assert len(found) == text.count("- id:")
+    return {entry: [name.strip('" ') for name in needed.split(",")] for entry, needed in found}
+
+
+def test_pre_commit() -> None:
+    """Every hook runs a command of session lint, with what that session's group, and so the session, installs."""
+    (lint,) = (node for node in NOXFILE.body if isinstance(node, ast.FunctionDef) and node.name == "lint")
+    calls = [node for node in ast.walk(lint) if isinstance(node, ast.Call)]
+    runs = [call.args for call in calls if ast.unparse(call.func) == "session.run"]
+    commands = [" ".join(str(arg.value) for arg in args if isinstance(arg, ast.Constant)) for args in runs]
+    assert len(hooks()) > 3
+    assert set(hooks()) <= set(commands)
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 and later have it")
+    installed = {
+        "packaging",
+        *(
+            p
+            for p in tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["lint"]
+            if isinstance(p, str)
+        ),
+    }
+    assert {name for needed in hooks().values() for name in needed} <= installed
+
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.stem)
+def test_workflows(workflow: Path) -> None:
+    """A workflow runs sessions that exist, and names a full version of each action."""
+    text = workflow.read_text()
+    selected = re.findall(r"(?:select:|nox) --session (.+)", text)
+    names = [name for some in selected for name in some.split(" -- ")[0].split() if name != '"$SESSION"']
+    assert set(names) <= set(sessions())
+    actions = re.findall(r"uses: (.+)", text)
+    assert actions
+    assert [action for action in actions if not re.fullmatch(r"\./.+|[\w/-]+@v\d+\.\d+\.\d+", action)] == []
+
+
+def test_workflows_run_the_sessions() -> None:
+    """Together the workflows run what continuous integration must: the checks, the tests, a release."""
+    text = "\n".join(workflow.read_text() for workflow in WORKFLOWS)
+    for selected in (
+        "--session lint imports wheel docs release",
+        "--tags eras",
+        "--session tests contract",
+        "--session new-release",
+    ):
+        assert f"select: {selected}\n" in text
+    assert 'nox --session release -- "$GITHUB_REF_NAME"' in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import operator
 import pickle
 
@@ -13,6 +14,7 @@ from torch._inductor import config, lowering
 from torch.library import Library
 
 import lowering_hooks
+from lowering_hooks.compat.namespaces import PYTORCH
 from lowering_hooks.hooks.allow_list import AllowListProxy
 
 try:
@@ -52,7 +54,8 @@ def untagged_constraint():
 
 
 @pytest.mark.parametrize("kind", INNER_SETS)
-def test_ops_of_allowed_namespaces_are_members(kind) -> None:
+def test_ops_of_allowed_namespaces(kind) -> None:
+    """They are members, and no others that the inner set has not."""
     proxy = AllowListProxy(kind(NAMES), {"vllm"})
     assert "vllm::all_reduce" in proxy
     assert "vllm::all_reduce.default" in proxy
@@ -72,12 +75,14 @@ def test_ops_of_allowed_namespaces_are_members(kind) -> None:
         assert other not in proxy
 
 
-def test_an_unhashable_value_is_answered_by_the_inner_set() -> None:
+def test_an_unhashable_value() -> None:
+    """The inner set answers it."""
     with pytest.raises(TypeError):
         assert ["vllm::x"] in AllowListProxy(set(NAMES), {"vllm"})
 
 
-def test_the_namespaces_are_asked_at_every_test() -> None:
+def test_namespaces_are_asked_every_time() -> None:
+    """One that is allowed later counts at once."""
     namespaces = set()
     proxy = AllowListProxy(set(NAMES), namespaces)
     assert "mylib::op" not in proxy
@@ -85,7 +90,8 @@ def test_the_namespaces_are_asked_at_every_test() -> None:
     assert "mylib::op" in proxy
 
 
-def test_every_namespace_leaves_out_those_of_pytorch() -> None:
+def test_every_namespace() -> None:
+    """``*`` leaves out PyTorch's own."""
     proxy = AllowListProxy(set(NAMES), {"*"})
     assert "anything::op" in proxy
     assert "aten::index_add" in proxy
@@ -93,28 +99,25 @@ def test_every_namespace_leaves_out_those_of_pytorch() -> None:
         assert own not in proxy
 
 
-def test_pytorchs_own_namespaces_are_left_out_even_by_name() -> None:
+def test_pytorchs_own_namespaces() -> None:
+    """They are left out even by name."""
     proxy = AllowListProxy(set(NAMES), {"aten", "prims", "vllm"})
     assert "aten::index_add" in proxy
     assert "aten::add" not in proxy
     assert "prims::mul" not in proxy
 
 
-def test_the_namespaces_of_pytorch_are_those_of_the_installed_one(run) -> None:
-    found = run(
-        """
-        import torch, torch._inductor.compile_fx
-        print(*{name.split("::")[0] for name in torch._C._dispatch_get_all_op_names()})
-        """
-    ).stdout.split()
-    from lowering_hooks.compat.namespaces import PYTORCH
-
+@pytest.mark.fresh_process(beside_inductor=True)
+def test_the_namespaces_of_pytorch() -> None:
+    """The list of them has all that the installed one registers ops in."""
+    found = {name.split("::")[0] for name in torch._C._dispatch_get_all_op_names()}
     assert "aten" in found
-    assert set(found) <= PYTORCH
+    assert found <= PYTORCH
 
 
 @pytest.mark.parametrize("kind", INNER_SETS)
 def test_everything_else_is_the_inner_sets(kind) -> None:
+    """Whatever a set can do."""
     inner = kind(NAMES)
     proxy = AllowListProxy(inner, {"vllm"})
     other = kind(["aten::index_add", "b::c"])
@@ -143,6 +146,7 @@ def test_everything_else_is_the_inner_sets(kind) -> None:
 
 @pytest.mark.parametrize("kind", INNER_SETS)
 def test_changes_go_to_the_inner_set(kind) -> None:
+    """Other modules may hold that one."""
     inner = kind(NAMES)
     proxy = AllowListProxy(inner, {"vllm"})
     proxy.add("a::b")
@@ -168,7 +172,8 @@ def test_changes_go_to_the_inner_set(kind) -> None:
 
 
 @pytest.mark.parametrize("kind", INNER_SETS)
-def test_copies_and_pickles_are_the_inner_sets(kind) -> None:
+def test_copies_and_pickles(kind) -> None:
+    """They are the inner set's, without us."""
     inner = kind(NAMES)
     proxy = AllowListProxy(inner, {"vllm"})
     for copied in (
@@ -184,6 +189,7 @@ def test_copies_and_pickles_are_the_inner_sets(kind) -> None:
 
 
 def test_a_proxy_is_never_wrapped_twice() -> None:
+    """A second one takes the place of the first."""
     inner = set(NAMES)
     again = AllowListProxy(AllowListProxy(inner, {"a"}), {"b"})
     assert again.inner is inner
@@ -191,7 +197,8 @@ def test_a_proxy_is_never_wrapped_twice() -> None:
     assert "b::x" in again
 
 
-def test_the_layout_constraint_is_recorded_before_the_yes(library) -> None:
+def test_the_layout_constraint(library) -> None:
+    """It is recorded before the proxy says yes."""
     op, out = torch.ops.proxied.op.default, torch.ops.proxied.op.out
     proxy = AllowListProxy(set(NAMES), {"proxied"})
     assert "proxied::op.out" in proxy
@@ -201,7 +208,7 @@ def test_the_layout_constraint_is_recorded_before_the_yes(library) -> None:
     assert constraint(op) is untagged_constraint()
 
 
-def test_an_owners_constraint_is_left_alone_out_of_turn(library) -> None:
+def test_an_owners_constraint(library) -> None:
     """Where nobody knows which overload is meant, those are whose owner has registered nothing."""
     op, out = torch.ops.proxied.owned.default, torch.ops.proxied.owned.out
     lowering.add_layout_constraint(out, lowering.constrain_to_fx_strides)
@@ -210,8 +217,8 @@ def test_an_owners_constraint_is_left_alone_out_of_turn(library) -> None:
     assert constraint(op) is untagged_constraint()
 
 
-def test_an_op_that_has_a_lowering_is_neither_counted_nor_constrained(library, monkeypatch) -> None:
-    """The allow list may be asked at any time, by anybody."""
+def test_an_op_that_has_a_lowering(library, monkeypatch) -> None:
+    """It is neither counted nor constrained: the allow list may be asked at any time, by anybody."""
     op = torch.ops.proxied.lowered.default
     monkeypatch.setitem(lowering.lowerings, op, print)
     counted = []
@@ -220,46 +227,42 @@ def test_an_op_that_has_a_lowering_is_neither_counted_nor_constrained(library, m
     assert constraint(op) is None
 
 
+@pytest.mark.fresh_process(beside_inductor=True)
 @pytest.mark.parametrize("strategy", ["set_proxy", "call_function"])
-def test_only_the_overload_in_turn_is_constrained(run_beside_inductor, strategy) -> None:
-    """The constraint of another overload is its owner's, as in stock, and has yet to be registered."""
-    run_beside_inductor(
-        f"""
-        import torch, torch._dynamo, torch._inductor.lowering as lowering
-        import lowering_hooks
-        lowering_hooks.allow("turns")
-        assert lowering_hooks.apply({strategy!r}).state == "active"
-        library = torch.library.Library("turns", "DEF")
-        for name, schema in (("op", "(Tensor x) -> Tensor"), ("op.other", "(Tensor x, int y) -> Tensor")):
-            library.define(name + schema)
-            library.impl(name, lambda x, *rest: x.contiguous() * 2, "CPU")
-            library.impl(name, lambda x, *rest: x.new_empty(x.shape), "Meta")
-        packet = torch.ops.turns.op
-        def constraint(op):
-            names = ("_maybe_layout_constraints", "layout_constraints")
-            return next(getattr(lowering, name) for name in names if hasattr(lowering, name)).get(op)
-        x = torch.randn(4, 6)
-        result = torch.compile(lambda x: packet(x.t().sin()) + 1)(x)
-        assert torch.allclose(result, x.t().sin() * 2 + 1)
-        assert constraint(packet.other) is None
-        def owners(node, *args, **kwargs):
-            return args, kwargs
-        lowering.add_layout_constraint(packet.other, owners)
-        torch.compile(lambda x: packet(x.t().cos()) + 2)(x)
-        assert constraint(packet.other) is owners
-        assert [op.fallbacks for op in lowering_hooks.report().ops] == [1]
-        """
-    )
+def test_the_overload_in_turn(strategy) -> None:
+    """Only that one is constrained: the constraint of another is its owner's, and has yet to be registered."""
+    lowering_hooks.allow("turns")
+    assert lowering_hooks.apply(strategy).state == "active"
+    library = Library("turns", "DEF")
+    for name, schema in (("op", "(Tensor x) -> Tensor"), ("op.other", "(Tensor x, int y) -> Tensor")):
+        library.define(name + schema)
+        library.impl(name, lambda x, *rest: x.contiguous() * 2, "CPU")
+        library.impl(name, lambda x, *rest: x.new_empty(x.shape), "Meta")
+    packet = torch.ops.turns.op
+    x = torch.randn(4, 6)
+    result = torch.compile(lambda x: packet(x.t().sin()) + 1)(x)
+    assert torch.allclose(result, x.t().sin() * 2 + 1)
+    assert constraint(packet.other) is None
+
+    def owners(node, *args, **kwargs):
+        return args, kwargs
+
+    lowering.add_layout_constraint(packet.other, owners)
+    torch.compile(lambda x: packet(x.t().cos()) + 2)(x)
+    assert constraint(packet.other) is owners
+    assert [op.fallbacks for op in lowering_hooks.report().ops] == [1]
 
 
 @pytest.mark.skipif(SERIES < (2, 5), reason="there is no tag flexible_layout before 2.5")
-def test_an_op_with_a_flexible_layout_is_given_no_constraint(library) -> None:
+def test_a_flexible_layout(library) -> None:
+    """An op with that tag is given no constraint."""
     assert "proxied::flexible" in AllowListProxy(set(NAMES), {"proxied"})
     assert constraint(torch.ops.proxied.flexible.default) is None
 
 
 @pytest.mark.skipif(SERIES < (2, 3), reason="there is no tag needs_fixed_stride_order before 2.3")
-def test_an_op_with_a_fixed_stride_order_is_let_in_only_with_its_constraint(library) -> None:
+def test_a_fixed_stride_order(library) -> None:
+    """An op with that tag is let in only with its constraint."""
     let_in = "proxied::fixed" in AllowListProxy(set(NAMES), {"proxied"})
     recorded = constraint(torch.ops.proxied.fixed.default)
     if RELEASE.layout_constraint == "on arguments":
@@ -270,7 +273,8 @@ def test_an_op_with_a_fixed_stride_order_is_let_in_only_with_its_constraint(libr
         assert recorded is (None if RELEASE.layout_constraint == "none" else lowering.constrain_to_fx_strides)
 
 
-def test_a_series_that_is_not_known_to_keep_strides_says_so(library, monkeypatch, caplog) -> None:
+def test_a_series_that_loses_strides(library, monkeypatch, caplog) -> None:
+    """One that is not known to keep them says so once, in one WARNING and in the status."""
     monkeypatch.setattr(torch, "__version__", "2.99.0")
     monkeypatch.delattr(lowering, "tag_to_layout_constraint", raising=False)
     lowering_hooks.remove()
@@ -285,26 +289,26 @@ def test_a_series_that_is_not_known_to_keep_strides_says_so(library, monkeypatch
     assert "vllm::op" in lowering.FALLBACK_ALLOW_LIST
 
 
+def asks_twice_for_the_set_proxy() -> None:
+    logging.basicConfig(level=logging.WARNING)
+    for _ in range(2):
+        assert "needs_fixed_stride_order" in lowering_hooks.apply("set_proxy").reason
+        lowering_hooks.remove()
+
+
 @pytest.mark.skipif(
     RELEASE.layout_constraint != "on arguments",
     reason="this series lets every allowed op in, constraint kept",
 )
-def test_a_series_that_must_refuse_tagged_ops_says_so_once(run_beside_inductor) -> None:
-    done = run_beside_inductor(
-        """
-        import logging
-        logging.basicConfig(level=logging.WARNING)
-        import lowering_hooks
-        for _ in range(2):
-            assert "needs_fixed_stride_order" in lowering_hooks.apply("set_proxy").reason
-            lowering_hooks.remove()
-        """
-    )
+def test_a_series_that_refuses_tagged_ops(run_beside_inductor) -> None:
+    """It says so once."""
+    done = run_beside_inductor(asks_twice_for_the_set_proxy)
     assert done.stderr.count("needs_fixed_stride_order") == 1
     assert "WARNING:lowering_hooks:" in done.stderr
 
 
-def test_nothing_is_let_in_while_implicit_fallbacks_are_off(library) -> None:
+def test_implicit_fallbacks_off(library) -> None:
+    """Nothing is let in then but what the inner set has."""
     proxy = AllowListProxy({"proxied::listed"}, {"proxied"})
     with config.patch(implicit_fallbacks=False):
         assert "proxied::refused" not in proxy
@@ -312,12 +316,15 @@ def test_nothing_is_let_in_while_implicit_fallbacks_are_off(library) -> None:
     assert constraint(torch.ops.proxied.refused.default) is None
 
 
-def test_an_entry_of_the_inner_set_is_given_no_constraint(library) -> None:
+def test_an_entry_of_the_inner_set(library) -> None:
+    """It is given no constraint, as in stock."""
     assert "proxied::refused" in AllowListProxy({"proxied::refused"}, {"proxied"})
     assert constraint(torch.ops.proxied.refused.default) is None
 
 
-def test_an_op_whose_constraint_cannot_be_recorded_is_not_let_in(library, monkeypatch, caplog) -> None:
+def test_no_constraint_no_entry(library, monkeypatch, caplog) -> None:
+    """An op whose constraint cannot be recorded is not let in, and one WARNING names it."""
+
     def fail(op):
         raise RuntimeError("no such tag")
 
@@ -330,7 +337,8 @@ def test_an_op_whose_constraint_cannot_be_recorded_is_not_let_in(library, monkey
     assert "proxied::refused" in record.getMessage()
 
 
-def test_both_modules_hold_the_one_proxy_and_get_back_their_set() -> None:
+def test_both_modules_hold_one_proxy() -> None:
+    """They get back their set when we go."""
     lowering_hooks.remove()
     graph = torch._inductor.graph
     before = lowering.FALLBACK_ALLOW_LIST
@@ -348,7 +356,8 @@ def test_both_modules_hold_the_one_proxy_and_get_back_their_set() -> None:
     assert "vllm::nothing" not in before
 
 
-def test_a_set_that_was_put_over_the_proxy_stays() -> None:
+def test_a_set_that_was_put_over_the_proxy() -> None:
+    """It stays, and is wrapped where we are applied again."""
     graph = torch._inductor.graph
     lowering_hooks.remove()
     before = lowering.FALLBACK_ALLOW_LIST

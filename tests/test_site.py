@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import types
+from pathlib import Path
 
 import pytest
 import torch
 
 from lowering_hooks.inductor.site import source_of
 
-TORCH = os.path.dirname(torch.__file__)
+TORCH = str(Path(torch.__file__).parent)
 COLLECTIVES = f"{TORCH}/distributed/_functional_collectives.py"
-BESIDE = f"{os.path.dirname(TORCH)}/torchvision/ops/boxes.py"
+BESIDE = f"{Path(TORCH).parent}/torchvision/ops/boxes.py"
 
 
 def traced(*frames: str) -> types.SimpleNamespace:

@@ -372,8 +372,7 @@ def test_threads_write_texts_of_their_own() -> None:
     found: list[object] = []
 
     def write() -> None:
-        for _ in range(20):
-            found.append((str(deep), str(shallow)))
+        found.extend((str(deep), str(shallow)) for _ in range(20))
 
     threads = [threading.Thread(target=write) for _ in range(4)]
     for thread in threads:

@@ -40,6 +40,7 @@ def status() -> None:
     assert_type(found.state, lowering_hooks.State)
     assert_type(found.reason, str)
     assert_type(found.version, str | None)
+    assert_type(lowering_hooks.__version__, str)
     assert_type(found.torch_version, str | None)
     assert_type(found.namespaces, frozenset[str])
     assert_type(found.conflicts, tuple[str, ...])

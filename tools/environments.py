@@ -112,6 +112,19 @@ def install_without_torch(session: nox.Session, *requirements: str) -> None:
     install_checkout(session, "--no-deps", ".")
 
 
+def install_afresh(session: nox.Session, folder: Path, built: str, *others: str) -> Path:
+    """Install what was built, with what it needs but PyTorch, in a new environment in ``folder``.
+
+    Returns:
+        The folder of the environment's commands.
+    """
+    python = str(folder / "bin" / "python")
+    session.run("uv", "venv", "--quiet", "--python", str(session.python or sys.executable), str(folder))
+    session.run("uv", "pip", "install", "--quiet", "--python", python, "packaging", *others)
+    session.run("uv", "pip", "install", "--quiet", "--python", python, "--no-deps", built)
+    return folder / "bin"
+
+
 @contextlib.contextmanager
 def discarding(session: nox.Session) -> Iterator[None]:
     """Delete the session's environment at the end of the block, unless ``nox -r`` is to use it again."""

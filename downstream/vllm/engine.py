@@ -195,11 +195,9 @@ def _allow_list(case: Case) -> str:
 def _wait(process: subprocess.Popen[bytes], case: Case, own: Path, limit: float) -> bool:
     """Wait for the process, and return whether it ended before a lowering's deadline."""
     while True:
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=1)
             return True
-        except subprocess.TimeoutExpired:
-            pass
         if any(
             seen["lowering_since"] is not None and time.time() - seen["lowering_since"] > case.deadline
             for seen in _observed(own).values()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ class Askers:
 
     def _ask(self) -> None:
         frame: Any = sys._getframe(2)
-        root = os.path.dirname(torch.__file__) + os.sep
+        root = str(Path(torch.__file__).parent) + os.sep
         while frame is not None:
             file, name = frame.f_code.co_filename, frame.f_code.co_name
             # A comprehension, a method that dataclasses generated, and logging stand for whoever called them.  A

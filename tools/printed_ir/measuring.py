@@ -107,7 +107,7 @@ def digests_of_code(cache: str) -> list[str]:
 
 def raised_in(error: BaseException) -> str:
     """Return the function of PyTorch that raised the first of the error's causes."""
-    root = os.path.dirname(torch.__file__) + os.sep
+    root = str(Path(torch.__file__).parent) + os.sep
     place = ""
     seen: BaseException | None = error
     while seen is not None:

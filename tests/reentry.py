@@ -1,8 +1,4 @@
-"""Calls lowering-hooks while its own thread is inside of it.  Run as a script by test_locks.py.
-
-``python reentry_worker.py HOW SECONDS`` goes on for SECONDS.  HOW says who comes back: ``signal``, ``finalizer``,
-``logging`` or ``repr``.  A process that hangs ends itself 60 s later, with a traceback of where it waits.
-"""
+"""Calls lowering-hooks while its own thread is inside of it: for test_locks.py, in a process of its own."""
 
 from __future__ import annotations
 
@@ -13,9 +9,9 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
-from stand_in import GRAPH, load, stand_in
+from stand_in import GRAPH, load, same, stand_in, standing
 
 import lowering_hooks
 from lowering_hooks.inductor.site import NOWHERE
@@ -38,8 +34,7 @@ CALLS: list[Callable[[], object]] = [
     lambda: lowering_hooks._manager.records.described("vllm.op.default", NOWHERE, 0.0, 1, shown=True),
     lambda: lowering_hooks._manager.records.fell_back("vllm.op.default"),
 ]
-# The calls that come back, and those that they come back into.  The second list is longer by one, so that in time
-# every call meets every other one.
+# What comes back, and what it comes back into: in steps of their own, so that each meets each.
 coming_back, interrupted = itertools.cycle(CALLS), itertools.cycle([*CALLS, *CALLS[:1]])
 count = 0
 
@@ -50,7 +45,7 @@ def come_back(*_: object) -> None:
     next(coming_back)()
 
 
-def by_signal() -> None:
+def by_signal() -> Generator[None, None, None]:
     signal.signal(signal.SIGALRM, come_back)
     while True:
         signal.setitimer(signal.ITIMER_REAL, 0.00003)  # once
@@ -66,7 +61,7 @@ class Cycle:
         come_back()
 
 
-def by_finalizer() -> None:
+def by_finalizer() -> Generator[None, None, None]:
     gc.set_threshold(5)
     while True:
         Cycle()
@@ -84,7 +79,7 @@ class Handler(logging.Handler):
     inside = False
 
 
-def by_logging() -> None:
+def by_logging() -> Generator[None, None, None]:
     log = logging.getLogger("lowering_hooks")
     log.setLevel(logging.DEBUG)
     handler = Handler()
@@ -108,7 +103,7 @@ class Argument:
         """Be lowered."""
 
 
-def by_repr() -> None:
+def by_repr() -> Generator[None, None, None]:
     op = sys.modules["torch._ops"].OpOverload("vllm::op")
     lowering = sys.modules[GRAPH].GraphLowering
     sys.modules[GRAPH].log.setLevel(logging.INFO)
@@ -125,16 +120,18 @@ def by_repr() -> None:
         yield
 
 
-def main(how: str, seconds: float) -> None:
+def come_back_for(seconds: float, who: Callable[[], Generator[None, None, None]]) -> None:
+    """Have ``who``, which is ``by_signal`` or its like, come back again and again, and see what stands then.
+
+    The process ends after 60 s more, with a traceback of where it waits; ``by_signal`` takes the alarm of others.
+    """
     faulthandler.dump_traceback_later(seconds + 60, exit=True)
     with stand_in():
         modules = load()
-        stock = vars(modules.graph.GraphLowering)["call_function"], modules.lowering.FALLBACK_ALLOW_LIST
-        # Garbage of the imports may hold finalizers that call back.
+        stock = standing(modules)
+        # The garbage of whoever imported what may hold what calls back.
         gc.collect()
-        steps = {"signal": by_signal, "finalizer": by_finalizer, "logging": by_logging, "repr": by_repr}[
-            how
-        ]()
+        steps = who()
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             next(steps)
@@ -148,11 +145,4 @@ def main(how: str, seconds: float) -> None:
         assert modules.graph.GraphLowering.call_function.__wrapped__ is stock[0]
         lowering_hooks.bounded_ir(False)
         assert lowering_hooks.remove().state == "removed"
-        now = vars(modules.graph.GraphLowering)["call_function"], modules.lowering.FALLBACK_ALLOW_LIST
-        assert now[0] is stock[0], now
-        assert now[1] is stock[1] is modules.graph.FALLBACK_ALLOW_LIST, now
-    print(f"ok {count}")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]))
+        assert same(standing(modules), stock), standing(modules)
