@@ -92,9 +92,11 @@ def add_table_of_pages(_app: Sphinx, page: str, source: list[str]) -> None:
     """Give the front page the pages that docs/README.md names, in the order of its table."""
     if page != root_doc:
         return
-    named = re.findall(r"^\| \[[^]]+\]\(([^)]+)\.md\)", _INDEX.read_text(), re.MULTILINE)
-    pages = ["docs/README", *(os.path.normpath(f"docs/{name}") for name in named)]
-    entries = "\n".join(f"/{name}" for name in pages if name != root_doc)
+    pages = re.findall(r"^\| \[([^]]+)\]\(([^)]+)\.md\)", _INDEX.read_text(), re.MULTILINE)
+    named = {
+        os.path.normpath(f"/docs/{path}"): title for title, path in [("Documentation", "README"), *pages]
+    }
+    entries = "\n".join(f"{title} <{path}>" for path, title in named.items() if path != f"/{root_doc}")
     source[0] += f"\n\n```{{toctree}}\n:hidden:\n\n{entries}\n```\n"
 
 
