@@ -169,6 +169,18 @@ def wheel(session: nox.Session) -> None:
         session.run("pyright", script)
 
 
+@nox.session(python="3.11")
+def docs(session: nox.Session) -> None:
+    """Build the documentation site into build/docs, where no warning is let pass, and check its links."""
+    environments.install_without_torch(session, *group("docs"))
+    site = ROOT / "build" / "docs"
+    shutil.rmtree(site, ignore_errors=True)
+    strict = ("--fail-on-warning", "--keep-going", "--quiet")
+    folders = ("--conf-dir", "docs", "--doctree-dir", session.create_tmp())
+    session.run("sphinx-build", *strict, "--fresh-env", *folders, ".", str(site))
+    session.run("python", "tools/check_links.py", str(site))
+
+
 @nox.session
 def release(session: nox.Session) -> None:
     """Build twice into dist/ what a release uploads, check, install and list it; with -- TAG, a release."""

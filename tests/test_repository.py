@@ -117,7 +117,7 @@ def test_workflows_run_the_sessions() -> None:
     """Together the workflows run what continuous integration must: the checks, the tests, a release."""
     text = "\n".join(workflow.read_text() for workflow in WORKFLOWS)
     for selected in (
-        "--session lint imports wheel release",
+        "--session lint imports wheel docs release",
         "--tags eras",
         "--session tests contract",
         "--session new-release",
