@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from .describe.words import counted
+from .describe.words import counted, html_table, html_text
 from .inductor.site import NOWHERE, Site
 
 # `Records` adds up its entries, to one for each op, once it has this many: a process that describes an op
@@ -73,7 +73,7 @@ class Report(NamedTuple):
 
     def __str__(self) -> str:
         if not self.ops:
-            return "no op fell back implicitly, and no text was cut"
+            return _EMPTY
         rows = [_HEAD, *(_row(op) for op in self.ops)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
@@ -83,15 +83,32 @@ class Report(NamedTuple):
             )
             for row in rows
         ]
-        if self.not_allowed:
-            names = ", ".join(map(repr, self.not_allowed))
-            lines.append(
+        return "\n".join([*lines, *self._advice()])
+
+    def _repr_pretty_(self, printer: Any, _cycle: object) -> None:
+        """Show the report in IPython as ``print`` does."""
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        """Show the report in a notebook as a table."""
+        if not self.ops:
+            return f"<p>{_EMPTY}</p>"
+        table = html_table([_row(op) for op in self.ops], head=_HEAD)
+        return "\n".join([table, *(f"<p>{html_text(line)}</p>" for line in self._advice())])
+
+    def _advice(self) -> list[str]:
+        if not self.not_allowed:
+            return []
+        names = ", ".join(map(repr, self.not_allowed))
+        return [
+            (
                 f"ops of {', '.join(self.not_allowed)} fell back without being allowed; "
                 f"lowering_hooks.allow({names}) has them described in a few lines, where anybody reads them"
             )
-        return "\n".join(lines)
+        ]
 
 
+_EMPTY: Final = "no op fell back implicitly, and no text was cut"
 _HEAD: Final = (
     "op",
     "first met in",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from .describe.words import html_table
+
 if TYPE_CHECKING:
     from .compat import Strategy
     from .hooks import Hook
@@ -71,17 +73,31 @@ class Status(NamedTuple):
     bounded_ir: BoundedIRState
 
     def __str__(self) -> str:
-        rows = {
-            "lowering-hooks": self.version or "not installed",
-            "PyTorch": self.torch_version or "not installed",
-            "strategy": self.strategy,
-            "state": self.state,
-            "reason": self.reason,
-            "namespaces": ", ".join(sorted(self.namespaces)) or "none",
-            "conflicts": "\n                ".join(self.conflicts) or "none",
-            "bounded IR": _ON_OFF.get(self.bounded_ir, self.bounded_ir),
+        return "\n".join(
+            f"{label:14}  {text}"
+            for heading, values in self._rows().items()
+            for label, text in zip((heading, *("",) * len(values)), values, strict=False)
+        )
+
+    def _repr_pretty_(self, printer: Any, _cycle: object) -> None:
+        """Show the status in IPython as ``print`` does."""
+        printer.text(str(self))
+
+    def _repr_html_(self) -> str:
+        """Show the status in a notebook as a table."""
+        return html_table([(label, "\n".join(values)) for label, values in self._rows().items()])
+
+    def _rows(self) -> dict[str, tuple[str, ...]]:
+        return {
+            "lowering-hooks": (self.version or "not installed",),
+            "PyTorch": (self.torch_version or "not installed",),
+            "strategy": (self.strategy,),
+            "state": (self.state,),
+            "reason": (self.reason,),
+            "namespaces": (", ".join(sorted(self.namespaces)) or "none",),
+            "conflicts": self.conflicts or ("none",),
+            "bounded IR": (_ON_OFF.get(self.bounded_ir, str(self.bounded_ir)),),
         }
-        return "\n".join(f"{label:14}  {value}" for label, value in rows.items())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the attributes, and the version of Python, as JSON has them."""

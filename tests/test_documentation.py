@@ -66,7 +66,9 @@ def blocks_of(page: str, text: str) -> Iterator[Block]:
 
 
 BLOCKS = [block for page, text in PAGES.items() for block in blocks_of(page, text)]
-SHELL = ("bash", "console", "sh")
+SHELL = ("bash", "console", "dockerfile", "sh")
+# What a line that a shell runs begins with, in blocks that have other lines as well.
+PROMPTS = {"console": "$ ", "dockerfile": "RUN "}
 # Blocks that only the site reads; `nox -s docs` fails where it cannot.
 SITE = ("{command-help}", "{eval-rst}")
 
@@ -96,13 +98,7 @@ def test_blocks_are_found() -> None:
 # Blocks of Python.  Those of a page run one after the other in one process, as a reader goes through it.
 
 # By page, the reader's own code that its blocks go on from.
-READERS_OWN = {
-    "README.md": """
-import torch, torch._dynamo  # which 2.0 does not import by itself
-def compiled(x): return torch.compile(lambda x: x + 1, backend="eager")(x)
-x = torch.ones(2)
-""",
-}
+READERS_OWN: dict[str, str] = {}
 # By page and first line, blocks that are not run, and why: they need a GPU, vLLM, a download of gigabytes.
 NOT_RUN: dict[tuple[str, str], str] = {}
 
@@ -145,7 +141,7 @@ def test_tables_of_blocks_name_blocks() -> None:
 # Commands, of blocks and of words in the text.
 
 # Programs whose arguments nothing here knows.
-OTHERS = ("cd", "git", "pyenv")
+OTHERS = ("cd", "git", "pyenv", "rm", "torchrun")
 
 
 def commands_of(text: str) -> Iterator[tuple[dict[str, str], str, list[str]]]:
@@ -213,10 +209,7 @@ def problem_of_nox(arguments: list[str]) -> str:
             option = argument
             if option not in ("-s", "-t", "-l", "-r"):
                 return f"nothing here knows nox {option}"
-        elif (
-            option == "-t"
-            and f'tags = ["{argument}"]' not in (ROOT / "tools" / "environments.py").read_text()
-        ):
+        elif option == "-t" and f'"{argument}"' not in (ROOT / "tools" / "environments.py").read_text():
             return f"no session has the tag {argument}"
         elif option == "-s":
             named = re.fullmatch(r"([a-z-]+)(?:\(torch='([0-9.]+)'\))?", argument)
@@ -254,10 +247,13 @@ def known_variables() -> set[str]:
 
 
 def typed_in(block: Block) -> str:
-    """Return what a reader types: in a block of a console, the lines behind a ``$``."""
-    if block.language != "console":
+    """Return what a shell runs: in a block of a console, the lines behind a ``$``; of a Dockerfile, behind RUN."""
+    if block.language not in PROMPTS:
         return block.text
-    return "".join(f"{line[2:]}\n" for line in block.text.splitlines() if line.startswith("$ "))
+    prompt = PROMPTS[block.language]
+    return "".join(
+        f"{line.removeprefix(prompt)}\n" for line in block.text.splitlines() if line.startswith(prompt)
+    )
 
 
 def printed_in(block: Block) -> str:
@@ -371,6 +367,7 @@ LOOKED_AT: dict[str, Callable[[Block], None] | str] = {
     "Creating implicit fallback for:": has_the_form_of_today,
     "imported before Inductor             imported after Inductor": names_every_state,
     "torch.compile(model)(x)": "a picture of Inductor, which no program prints",
+    '  File "torch/_inductor/ir.py", line 7166 in <listcomp>': "the stack of a hang of PyTorch 2.12.1, as stock",
 }
 
 
