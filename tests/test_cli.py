@@ -201,7 +201,9 @@ def compiling(monkeypatch):
             variant: compile_process.Compiled("2.12.1", "", shallow=ended[name], deep=None)
             for variant, name in ((demo.STOCK, "stock"), (demo.OURS, "ours"))
         }
-        monkeypatch.setattr(compile_process, "run_beside", lambda *_: compiled)
+        monkeypatch.setattr(compile_process.WorkersBeside, "__init__", lambda *_: None)
+        monkeypatch.setattr(compile_process.WorkersBeside, "__exit__", lambda *_: None)
+        monkeypatch.setattr(compile_process.WorkersBeside, "wait", lambda *_: compiled)
 
     return end
 

@@ -89,17 +89,24 @@ def run(progress: IO[str], device: str = "cpu") -> Verdict:
     """
     progress.write("lowering-hooks check compiles a small graph twice; that takes some 10 to 30 s\n")
     progress.flush()
-    problem = import_problem()
-    status = lowering_hooks.status()
-    if problem:
-        return Verdict(NOT_CHECKED, f"NOT checked: Inductor could not be imported: {problem}", status)
-    if status.state != "active":
-        return Verdict(DIFFERS, f"NOT hooked: {status.reason}", status)
-
     specs = {variant: Spec(variant, layers=0, info=True, device=device) for variant in (STOCK, OURS)}
+    with (
+        tempfile.TemporaryDirectory(prefix="lowering-hooks-check-") as folder,
+        compile_process.WorkersBeside(specs, folder) as workers,
+    ):
+        # While the others import PyTorch, this process does so as well.
+        problem = import_problem()
+        status = lowering_hooks.status()
+        if problem:
+            return Verdict(NOT_CHECKED, f"NOT checked: Inductor could not be imported: {problem}", status)
+        if status.state != "active":
+            return Verdict(DIFFERS, f"NOT hooked: {status.reason}", status)
+        return _compared(workers, status, progress)
+
+
+def _compared(workers: compile_process.WorkersBeside, status: Status, progress: IO[str]) -> Verdict:
     try:
-        with tempfile.TemporaryDirectory(prefix="lowering-hooks-check-") as folder:
-            compiled = compile_process.run_beside(specs, folder, "compiling", progress)
+        compiled = workers.wait("compiling", progress)
     except WorkerError as error:
         text = str(error)
         if text.startswith(f"{STOCK}:"):

@@ -226,32 +226,45 @@ def run_worker(spec: Spec, deadline: float, folder: str, label: str, progress: I
     return compiled
 
 
-def run_beside(specs: Mapping[str, Spec], folder: str, label: str, progress: IO[str]) -> dict[str, Compiled]:
-    """Run several processes at once, each with the shallow model only.
+class WorkersBeside:
+    """Several processes at once, each with the shallow model only; they end with the ``with`` block.
 
     Args:
         specs: What each compiles, by its label.
         folder: As for :func:`run_worker`.
-        label: What they do together, in words for the user.
-        progress: As for :func:`run_worker`.
-
-    Raises:
-        WorkerError: One of them ended without a result; its message begins with the label.
     """
-    clock = Clock(label, progress)
-    with contextlib.ExitStack() as stack:
-        workers = {
-            name: stack.enter_context(Worker(replace(spec, layers=0), 0.0, folder, name))
-            for name, spec in specs.items()
+
+    def __init__(self, specs: Mapping[str, Spec], folder: str) -> None:
+        self._stack = contextlib.ExitStack()
+        self._workers = {
+            label: self._stack.enter_context(Worker(replace(spec, layers=0), 0.0, folder, label))
+            for label, spec in specs.items()
         }
-        while not all(worker.is_done() for worker in workers.values()):
-            for worker in workers.values():
+
+    def __enter__(self) -> WorkersBeside:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stack.close()
+
+    def wait(self, label: str, progress: IO[str]) -> dict[str, Compiled]:
+        """Wait for all of them, and return what came of each.
+
+        Args:
+            label: What they do together, in words for the user.
+            progress: As for :func:`run_worker`.
+
+        Raises:
+            WorkerError: One of them ended without a result; its message begins with the label.
+        """
+        clock = Clock(label, progress, phase="two processes")
+        while not all(worker.is_done() for worker in self._workers.values()):
+            for worker in self._workers.values():
                 if not worker.is_done():
                     worker.wait(_POLL)
             clock.tick()
-        compiled = {name: worker.compiled() for name, worker in workers.items()}
-    clock.end("done")
-    return compiled
+        clock.end("done")
+        return {name: worker.compiled() for name, worker in self._workers.items()}
 
 
 def _read(lines: Iterable[str], messages: queue.Queue[_Message | None]) -> None:
