@@ -186,7 +186,7 @@ def test_operator_str_behind_wrappers(stand) -> None:
     assert compat.call_function_problems(graph, exc) == ()
 
     module = types.ModuleType("plugin")  # by a module global, as the plugins do that assign the method
-    module._original = original
+    vars(module)["_original"] = original
     exec(
         "def theirs(self, target, args, kwargs):\n    return _original(self, target, args, kwargs)",
         vars(module),
