@@ -35,18 +35,18 @@ MEASURED = ROOT / "build" / "measured"
 # Names the tests that need no PyTorch: where the package is found, when it is applied and to what, what its
 # locks do, and how the tests start processes.
 WITHOUT_TORCH = (
+    "tests/inductor/test_loading.py",
     "tests/test_applying.py",
     "tests/test_fresh_process.py",
     "tests/test_install.py",
-    "tests/test_loading.py",
     "tests/test_locks.py",
     "tests/test_manager.py",
     "tests/test_settings.py",
 )
 # Names what is run of the tests in a source distribution, as one that holds all of them.
 IN_SDIST = (
+    "tests/inductor/test_loading.py",
     "tests/test_install.py",
-    "tests/test_loading.py",
     "tests/test_namespaces.py",
     "tests/test_repository.py",
 )
@@ -80,7 +80,7 @@ def contract(session: nox.Session, release: str) -> None:
     """Check the contract on releases that are not in the table, without a compile."""
     environments.install_torch(session, release)
     with discarding(session):
-        run_tests(session, "tests/test_compat.py")
+        run_tests(session, "tests/compat")
 
 
 @nox.session(venv_backend="none")
@@ -96,7 +96,7 @@ def new_release(session: nox.Session) -> None:
     answer = look_up(environments.installed_release(session))
     session.log(answer.text)
     if answer.known:
-        run_tests(session, "tests/test_compat.py")
+        run_tests(session, "tests/compat")
         return
     copy = environments.copy_with(session, answer.row)
     environments.install_checkout(session, "--no-deps", str(copy))

@@ -21,7 +21,7 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 warnings.simplefilter("ignore")
 
@@ -364,13 +364,13 @@ def main(mode: str, output: str) -> None:
         import lowering_hooks
         from lowering_hooks.hooks import limit, writing
 
-        bounded_ir = True if mode == "bounded_ir" else "auto"
+        bounded_ir: Literal["auto", True] = True if mode == "bounded_ir" else "auto"
         lowering_hooks.bounded_ir(bounded_ir)
         status = lowering_hooks.apply("set_proxy" if mode == "set_proxy" else "call_function")
         assert (status.state, status.bounded_ir) == ("active", bounded_ir), status
         if mode == "cut":
             # Small models have small texts: this has every text of the namespace, which nobody allowed, cut.
-            limit.MAX_CHARACTERS = writing.MAX_CHARACTERS = 300
+            limit.MAX_CHARACTERS = writing.MAX_CHARACTERS = 300  # type: ignore[misc]
         else:
             lowering_hooks.allow(NAMESPACE)
         # Let every release build the text, also those that build it lazily: it is what could do harm.

@@ -187,13 +187,13 @@ def _call(
 
     What it raises fails this test with its message, and a skip skips this test.
     """
-    path = function.__code__.co_filename  # type: ignore[attr-defined]
-    task = tasks / f"{next(_numbers)}-{function.__name__}"  # type: ignore[attr-defined]
+    path = function.__code__.co_filename
+    task = tasks / f"{next(_numbers)}-{function.__name__}"
     content = {
         "module": function.__module__,
         "file": path,
         "code": _rewritten(path),
-        "function": function.__name__,  # type: ignore[attr-defined]
+        "function": function.__name__,
         "arguments": pickle.dumps(arguments),
         "variables": variables,
         "deadline": deadline,
@@ -209,14 +209,14 @@ def _call(
     try:
         kind, text = json.loads(task.with_suffix(".outcome").read_text())
     except FileNotFoundError:
-        kind, text = "failed", f"{function.__name__} did not return"  # type: ignore[attr-defined]
+        kind, text = "failed", f"{function.__name__} did not return"
     if kind == "skipped":
         pytest.skip(text)
     if status != 0:
         text += f"\nthe process ended with exit status {status}"
     if kind == "failed" or status != 0:
         pytest.fail(text.strip() + printed, pytrace=False)
-    return subprocess.CompletedProcess(function.__name__, status, out, err)  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(function.__name__, status, out, err)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Generator
+from typing import Any
 
 from stand_in import GRAPH, load, same, stand_in, standing
 
@@ -107,12 +108,17 @@ def by_repr() -> Generator[None, None, None]:
     op = sys.modules["torch._ops"].OpOverload("vllm::op")
     lowering = sys.modules[GRAPH].GraphLowering
     sys.modules[GRAPH].log.setLevel(logging.INFO)
+    calls: list[Callable[[Any], object]] = [
+        lowering_hooks.apply,
+        lowering_hooks.allow,
+        lowering_hooks.bounded_ir,
+    ]
     while True:
         lowering_hooks.apply("call_function")
         lowering().call_function(op, (Argument(),), {"k": Argument()})
         sys.modules["torch._inductor.exc"].OperatorIssue.operator_str(op, (Argument(),), {})
         sys.modules["torch._inductor.lowering"].lowerings.clear()
-        for call in (lowering_hooks.apply, lowering_hooks.allow, lowering_hooks.bounded_ir):
+        for call in calls:
             try:
                 call(Argument())
             except (TypeError, ValueError):

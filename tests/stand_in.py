@@ -156,7 +156,7 @@ def load() -> types.SimpleNamespace:
     return types.SimpleNamespace(**{name.rpartition(".")[2]: sys.modules[name] for name in SOURCES})
 
 
-def standing(stand: Any) -> tuple[object, ...]:
+def standing(stand: Any) -> tuple[Any, ...]:
     """Return what stands in each place that lowering-hooks may put something into."""
     return (
         vars(stand.graph.GraphLowering)["call_function"],

@@ -74,7 +74,7 @@ def main(folder: str) -> None:
     share = HIDDEN // ranks
     mine = slice(rank * share, (rank + 1) * share)
     single = model(x, up, down, lambda x: x)
-    sharded = torch.compile(lambda *tensors: model(*tensors, all_reduce), fullgraph=True)(
+    sharded = torch.compile(lambda x, up, down: model(x, up, down, all_reduce), fullgraph=True)(
         x, up[:, mine].contiguous(), down[mine].contiguous()
     )
     import lowering_hooks

@@ -7,6 +7,7 @@ import importlib.metadata
 import logging
 import sys
 import types
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -148,7 +149,7 @@ def test_apply_and_remove_again_and_again(stand, told) -> None:
 
 def test_an_unverified_version(unloaded, told) -> None:
     """It is hooked by the set proxy; one WARNING says so, and how to force the other strategy."""
-    torch = importlib.import_module("torch")
+    torch: Any = importlib.import_module("torch")
     torch.__version__ = "2.99.0"
     manager = Manager(Settings())
     manager.request()
@@ -286,7 +287,7 @@ def test_displaced(stand) -> None:
     stock, stock_str = standing(stand)[:2]
     manager.apply()
     plugin = types.ModuleType("their_plugin")
-    plugin.stock = stock
+    vars(plugin)["stock"] = stock
     exec(
         "def call_function(self, target, args, kwargs):\n    return stock(self, target, args, kwargs)",
         vars(plugin),

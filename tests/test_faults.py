@@ -106,15 +106,15 @@ def both_contracts(exc, graph, lowering) -> None:
 
 
 def version_no_string(exc, graph, lowering) -> None:
-    sys.modules["torch"].__version__ = 7
+    vars(sys.modules["torch"])["__version__"] = 7
 
 
 def version_unreadable(exc, graph, lowering) -> None:
-    sys.modules["torch"].__version__ = "main@abc"
+    vars(sys.modules["torch"])["__version__"] = "main@abc"
 
 
 def version_unverified(exc, graph, lowering) -> None:
-    sys.modules["torch"].__version__ = "2.99.0"
+    vars(sys.modules["torch"])["__version__"] = "2.99.0"
 
 
 # The state, the strategy, and how many WARNINGs there are.
@@ -295,9 +295,9 @@ def compiles_at_its_end() -> None:
             self.manager.remove()
             os.write(1, b"deleted\n")
 
-    cycle = [Late(lowering_hooks._manager)]
+    cycle: list[object] = [Late(lowering_hooks._manager)]
     cycle.append(cycle)
-    sys.modules[__name__].kept = cycle  # until modules are taken apart
+    vars(sys.modules[__name__])["kept"] = cycle  # until modules are taken apart
     atexit.register(compile_one, "late")
     atexit.register(lambda: print(lowering_hooks.status().state))
 

@@ -8,6 +8,7 @@ import importlib
 import logging
 import sys
 import types
+from typing import Any
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -18,7 +19,7 @@ from stand_in import GRAPH, load, purge, same, stand_in, standing
 from lowering_hooks.hooks.allow_list import is_proxy
 from lowering_hooks.hooks.mark import peeled
 from lowering_hooks.manager import Manager
-from lowering_hooks.settings import Settings
+from lowering_hooks.settings import Request, Settings
 
 STATES = {"pending", "active", "removed", "inactive", "displaced"}
 
@@ -210,7 +211,7 @@ def test_whatever_stands_in_another_place(stand, index) -> None:
             raise ZeroDivisionError(name)
 
     manager = Manager(Settings())
-    strategy = "call_function" if index == 1 else "set_proxy"
+    strategy: Request = "call_function" if index == 1 else "set_proxy"
     owner, name = [
         (stand.exc.OperatorIssue, "operator_str"),
         (stand.lowering, "FALLBACK_ALLOW_LIST"),
@@ -293,8 +294,10 @@ def test_nothing_else_under_the_lock(unloaded, monkeypatch, version) -> None:
     manager = Manager(Settings(bounded_ir=True))
     found = []
 
+    lock: Any = manager._lock
+
     def is_held(what) -> None:
-        if manager._lock._is_owned():
+        if lock._is_owned():
             found.append(what)
 
     original = builtins.__import__
@@ -376,7 +379,7 @@ class Anything(RuleBasedStateMachine):
         for owner, name in self.places():
             self.expected.setdefault((owner, name), without_ours(vars(owner)[name]))
 
-    def places(self):
+    def places(self) -> list[tuple[Any, str]]:
         stand = self.stand
         return [
             (stand.graph.GraphLowering, "call_function"),
@@ -444,9 +447,11 @@ class Anything(RuleBasedStateMachine):
             staticmethod(lambda target, args, kwargs: "theirs"),
             {"lib::listed"},
         ][index]
-        self.put(*self.places()[index], theirs)
+        owner, name = self.places()[index]
+        self.put(owner, name, theirs)
         if index == 2:  # those who replace the allow list do so in both modules
-            self.put(*self.places()[3], theirs)
+            owner, name = self.places()[3]
+            self.put(owner, name, theirs)
 
     @rule(index=st.integers(0, 1))
     def begin_a_with_block(self, index) -> None:

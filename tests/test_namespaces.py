@@ -88,7 +88,7 @@ def test_allowing_refuses_what_yields() -> None:
 
     for function in (numbers, slow_numbers, "no function"):
         with pytest.raises(TypeError, match="allowing\\(\\) cannot decorate") as raised:
-            lowering_hooks.allowing("mylib")(function)
+            lowering_hooks.allowing("mylib")(function)  # type: ignore[arg-type]
         assert repr(function) in str(raised.value)
 
 

@@ -124,6 +124,6 @@ def test_nobody_finds_half_a_report(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(report_file.os, "replace", full)
     with pytest.raises(OSError, match="disk full"):
-        report_file._replace(str(path), "new")
+        report_file._replace(path, "new")
     assert path.read_text() == "the one before"
     assert list(tmp_path.iterdir()) == [path]

@@ -9,6 +9,7 @@ import logging
 import sys
 import threading
 import types
+from typing import TYPE_CHECKING
 
 import pytest
 from stand_in import load, stand_in
@@ -20,11 +21,14 @@ from lowering_hooks.inductor.modules import loaded, name_of
 from lowering_hooks.namespaces import Namespaces
 from lowering_hooks.records import Records
 
+if TYPE_CHECKING:
+    from lowering_hooks.settings import Detail
+
 
 class Stand:
     """The stand-in, with its hook."""
 
-    def __init__(self, detail: str = "args") -> None:
+    def __init__(self, detail: Detail = "args") -> None:
         modules = load()
         self.graph, self.lowerings, self.ir = modules.graph, modules.lowering.lowerings, modules.ir
         self.virtualized, self.overload = modules.virtualized, modules._ops.OpOverload
@@ -38,7 +42,7 @@ class Stand:
         self.hook.install()
         self.log(logging.INFO)
 
-    def new_hook(self, detail: str = "args") -> Hook:
+    def new_hook(self, detail: Detail = "args") -> Hook:
         inductor = loaded()
         assert inductor is not None
         writer = Writer(self.records)
@@ -551,7 +555,7 @@ def test_a_namespace_allowed_for_a_block(stand) -> None:
 def test_an_op_with_an_effect_token(monkeypatch) -> None:
     """It is counted each time: Inductor makes a fallback in the lowering of with_effects, and keeps none."""
     effects = types.ModuleType("torch._higher_order_ops.effects")
-    effects.with_effects = object()
+    vars(effects)["with_effects"] = object()
     with stand_in():
         monkeypatch.setitem(sys.modules, effects.__name__, effects)
         stand = Stand()

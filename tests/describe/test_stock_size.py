@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import shutil
 import types
+from typing import Any
 
 import pytest
 import torch
@@ -205,7 +206,7 @@ class OwnReprOfADataclass(ir.InputsKernel):
 
 
 # 2.0 has no class for it.
-TritonTemplateBuffer = getattr(ir, "TritonTemplateBuffer", ir.TemplateBuffer)
+TritonTemplateBuffer: Any = getattr(ir, "TritonTemplateBuffer", ir.TemplateBuffer)
 
 
 class LongNameOfATemplateBuffer(TritonTemplateBuffer):
@@ -397,7 +398,12 @@ def test_in_a_cycle_each_node_counts_once() -> None:
 
 def test_no_more_is_looked_at_with_the_depth_or_the_width(monkeypatch) -> None:
     looked_at, printed_by = [], stock_size._printed_by
-    monkeypatch.setattr(stock_size, "_printed_by", lambda node: looked_at.append(node) or printed_by(node))
+
+    def noted(node):
+        looked_at.append(node)
+        return printed_by(node)
+
+    monkeypatch.setattr(stock_size, "_printed_by", noted)
 
     def layered(layers: int, width: int) -> list[ir.IRNode]:
         layer: list[ir.IRNode] = []

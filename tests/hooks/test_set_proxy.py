@@ -6,6 +6,7 @@ import copy
 import logging
 import operator
 import pickle
+from typing import Any
 
 import pytest
 import torch._inductor.graph
@@ -119,7 +120,7 @@ def test_the_namespaces_of_pytorch() -> None:
 def test_everything_else_is_the_inner_sets(kind) -> None:
     """Whatever a set can do."""
     inner = kind(NAMES)
-    proxy = AllowListProxy(inner, {"vllm"})
+    proxy: Any = AllowListProxy(inner, {"vllm"})
     other = kind(["aten::index_add", "b::c"])
     assert list(proxy) == list(inner)
     assert len(proxy) == 2
@@ -148,7 +149,7 @@ def test_everything_else_is_the_inner_sets(kind) -> None:
 def test_changes_go_to_the_inner_set(kind) -> None:
     """Other modules may hold that one."""
     inner = kind(NAMES)
-    proxy = AllowListProxy(inner, {"vllm"})
+    proxy: Any = AllowListProxy(inner, {"vllm"})
     proxy.add("a::b")
     assert "a::b" in inner
     proxy.discard("a::b")
@@ -175,7 +176,7 @@ def test_changes_go_to_the_inner_set(kind) -> None:
 def test_copies_and_pickles(kind) -> None:
     """They are the inner set's, without us."""
     inner = kind(NAMES)
-    proxy = AllowListProxy(inner, {"vllm"})
+    proxy: Any = AllowListProxy(inner, {"vllm"})
     for copied in (
         copy.copy(proxy),
         copy.deepcopy(proxy),
@@ -222,7 +223,11 @@ def test_an_op_that_has_a_lowering(library, monkeypatch) -> None:
     op = torch.ops.proxied.lowered.default
     monkeypatch.setitem(lowering.lowerings, op, print)
     counted = []
-    assert "proxied::lowered" in AllowListProxy(set(NAMES), {"proxied"}, lambda *seen: counted.append(seen))
+
+    def count(name: str, op: object, *, is_admitted: bool) -> None:
+        counted.append(name)
+
+    assert "proxied::lowered" in AllowListProxy(set(NAMES), {"proxied"}, count)
     assert counted == []
     assert constraint(op) is None
 

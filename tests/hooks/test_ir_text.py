@@ -109,8 +109,8 @@ def test_a_text_that_takes_more() -> None:
         __hash__ = object.__hash__
 
     class Reduction(Loops):
-        def __str__(self) -> str:
-            return Loops.__str__(self, names=("ranges", "type"))
+        def __str__(self) -> str:  # type: ignore[override]
+            return Loops.__str__(self, names=("ranges", "type"))  # type: ignore[call-arg]
 
         __hash__ = object.__hash__
 

@@ -324,7 +324,7 @@ def test_complete_once_its_code_has_run(watched) -> None:
         seen.append((half_imported(module), watched.finder.is_complete(module)))
 
     watched.load_package()
-    sys.modules[watched.name].look = look
+    vars(sys.modules[watched.name])["look"] = look
     watched.write("graph", f"import {watched.name}\n{watched.name}.look()\n")
     watched.during = look
     watched.load()
@@ -411,13 +411,13 @@ class ClassLoader:
 
     @staticmethod
     def exec_module(module: types.ModuleType) -> None:
-        module.value = "class"
+        vars(module)["value"] = "class"
 
 
 class OldLoader:
     def load_module(self, name: str) -> types.ModuleType:
         module = sys.modules.setdefault(name, types.ModuleType(name))
-        module.value = "old"
+        vars(module)["value"] = "old"
         return module
 
 
@@ -596,8 +596,9 @@ class Noting:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         self.asked.append(name)
+        return None
 
 
 class AskingOthers(Noting):
@@ -729,7 +730,7 @@ def test_a_finder_of_the_old_protocol(watched) -> None:
             asked.append(name)
             return OldLoader() if name == watched.graph else None
 
-    sys.meta_path.insert(1, Old())
+    sys.meta_path.insert(1, Old())  # type: ignore[arg-type]
     module = watched.load()
     serves = sys.version_info < (3, 12)
     assert module.value == ("old" if serves else 1)
@@ -744,7 +745,7 @@ def test_a_finder_of_the_old_protocol_in_between(watched) -> None:
         def find_module(self, name, path=None):
             return None
 
-    sys.meta_path.insert(1, Old())
+    sys.meta_path.insert(1, Old())  # type: ignore[arg-type]
     module = watched.load()
     watched.load_another()
     assert watched.reports == [module]
@@ -798,7 +799,8 @@ def test_two_copies_of_the_package(watched) -> None:
     assert theirs is not LoadingFinder
     other = theirs(watched.graph, lambda: reports.append(sys.modules[watched.graph]))
     for place in (0, 1):
-        watched.reports.clear(), reports.clear()
+        watched.reports.clear()
+        reports.clear()
         watched.purge()
         sys.meta_path.insert(sys.meta_path.index(watched.finder) + place, other)
         module = watched.load()
@@ -946,8 +948,8 @@ def test_an_import_in_the_middle_of_it(watched) -> None:
     """What the module imports brings no report, as it is not complete."""
     watched.load_package()
     watched.write("needed", "value = 7\n")
-    counts = sys.modules[watched.name].counts = []
-    sys.modules[watched.name].reports = watched.reports
+    counts: list[int] = []
+    vars(sys.modules[watched.name]).update(counts=counts, reports=watched.reports)
     watched.write(
         "graph",
         f"from {watched.name} import counts, reports, needed\ncounts.append(len(reports))\n",
@@ -1041,7 +1043,7 @@ def test_other_imports_are_not_looked_at(watched) -> None:
         watched.finder.find_spec("json.tool")
         seen.append("json.tool" in behind.asked)
 
-    sys.modules[watched.name].look = look
+    vars(sys.modules[watched.name])["look"] = look
     watched.write("graph", f"from {watched.name} import look\nlook()\n")
     look()
     watched.load()

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from installed import DEMO_IS_EQUAL, RELEASE
@@ -107,7 +108,7 @@ def test_the_demo_as_table_and_as_json(outcome) -> None:
 
 def test_good_rows() -> None:
     """A row is bad unless it ended, equal and identical."""
-    good = {
+    good: dict[str, Any] = {
         "case": "INFO off",
         "variant": demo.OURS,
         "seconds": 1.0,
@@ -119,7 +120,7 @@ def test_good_rows() -> None:
     assert demo.Row(**good).good
     assert demo.Row(**(good | {"result": demo.AS_STOCK})).good
     for case in (demo.FAILING, demo.FAILING_ATEN):
-        failing = good | {"case": case, "code_identical": None, "strides_identical": None}
+        failing: dict[str, Any] = good | {"case": case, "code_identical": None, "strides_identical": None}
         assert demo.Row(**(failing | {"result": "same error"})).good
         for result in ("equal to eager", "NO ERROR", "OTHER ERROR", "-"):
             assert not demo.Row(**(failing | {"result": result})).good

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.version import InvalidVersion
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "new_release.py"
 
 with pytest.MonkeyPatch.context() as paths:

@@ -9,6 +9,7 @@ import logging
 import sys
 import threading
 import weakref
+from typing import Any
 
 import pytest
 import torch
@@ -40,7 +41,7 @@ class Node(ir.IRNode):
     """A node that writes its operands, as most of Inductor's do."""
 
     def __init__(self, name: str | None, *inputs: object, pad: str = "") -> None:
-        vars(self).update(name=name, inputs=list(inputs), pad=pad)
+        self.__dict__.update(name=name, inputs=list(inputs), pad=pad)
         if name is None:
             del self.name
 
@@ -147,7 +148,7 @@ def node_of(kind, inputs, pad, is_named, number):
         return box
     if kind == "dataclass":
         found = Generated.__new__(Generated)
-        vars(found).update(name=name, inputs=inputs, pad="x" * pad)
+        found.__dict__.update(name=name, inputs=inputs, pad="x" * pad)
         return found
     return (Indented if kind == "Indented" else Node)(name, *inputs, pad="x" * pad)
 
@@ -465,6 +466,8 @@ def generated() -> type:
 
 def by_a_mixin() -> type:
     class Texts:
+        inputs: list[object]
+
         def __str__(self) -> str:
             return f"Late({self.inputs})"
 
@@ -485,7 +488,9 @@ def by_no_function() -> type:
 
 
 def of_a_late_class() -> type:
-    class Late(handwritten()):
+    base: Any = handwritten()
+
+    class Late(base):
         def __str__(self) -> str:
             return f"Later{super().__str__()}"
 
@@ -562,7 +567,7 @@ def test_what_a_class_is_made_with_is_passed_on() -> None:
     assert Late.label == "given"
     with pytest.raises(TypeError):
 
-        class Fails(ir.IRNode, label="not taken"):
+        class Fails(ir.IRNode, label="not taken"):  # type: ignore[call-arg]
             pass
 
 

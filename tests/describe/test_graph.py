@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import types
+from typing import Any
 
 import pytest
 import torch
@@ -284,7 +285,7 @@ def graphs(draw: st.DrawFn) -> list[Node]:
         operands = draw(st.lists(st.sampled_from(nodes), max_size=4))
         other = draw(st.lists(HELD, max_size=3))
         how = draw(st.sampled_from(["list", "dict", "closure", "deep"]))
-        held: object = [*operands, *other]
+        held: Any = [*operands, *other]
         if how == "dict":
             held = dict(enumerate(held))
         elif how == "closure":

@@ -12,7 +12,7 @@ from release import Checkout, differences, main, make_reproducible, problems, re
 
 import lowering_hooks
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 READY = Checkout("1.2.0", "# Changelog\n\n## 1.2.0 (2026-01-31)\n\n## 1.1.0 (unreleased)\n", "", ("v1.2.0",))
 UNRELEASED = READY._replace(changelog="# Changelog\n\n## 1.2.0 (unreleased)\n", tags=())
 
