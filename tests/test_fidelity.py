@@ -220,7 +220,7 @@ def test_the_texts_were_built_and_bounded(cases, name: str) -> None:
 
 
 def test_the_texts_were_cut(cases) -> None:
-    """Most texts were cut in the way of compiling that is compared for it."""
+    """In the mode that compares cut texts, most texts were cut."""
     texts = [text for case in cases("cut").values() for text in case["texts"]]
     cut = [text for text in texts if "lowering-hooks cut this text" in text]
     assert len(cut) > len(texts) / 2 > 0
