@@ -19,7 +19,8 @@ WORKER = Path(__file__).parent / "artifact_worker.py"
     ("kind", "function"),
     [("standalone_compile", "standalone_compile"), ("aot_inductor", "aoti_compile_and_package")],
 )
-def test_the_files_of_an_artifact_are_those_of_stock(run, tmp_path, kind: str, function: str) -> None:
+def test_files_of_an_artifact(run, tmp_path, kind: str, function: str) -> None:
+    """The files of an artifact are those that stock writes, to the byte."""
     if not hasattr(torch._inductor, function):
         pytest.skip(f"there is no torch._inductor.{function} on this series")
     found = {}

@@ -25,7 +25,8 @@ def compile_deep(run, **what):
 @pytest.mark.parametrize(
     ("strategy", "info"), [("call_function", False), ("call_function", True), ("set_proxy", True)]
 )
-def test_sixty_layers_end_as_equal_to_eager_as_stock(run, strategy: str, info: bool) -> None:
+def test_sixty_layers(run, strategy: str, info: bool) -> None:
+    """A model of sixty layers compiles, and equals eager wherever stock's result does."""
     deep = compile_deep(lambda *args: run(*args, LOWERING_HOOKS_STRATEGY=strategy), info=info)
     assert deep["error"] == "", deep["message"]
     assert deep["equal"] is DEMO_IS_EQUAL
@@ -36,14 +37,15 @@ def test_sixty_layers_end_as_equal_to_eager_as_stock(run, strategy: str, info: b
         assert deep["characters"] == 0
 
 
-def test_an_error_behind_sixty_layers_is_short_and_names_its_cause(run) -> None:
+def test_an_error_behind_sixty_layers(run) -> None:
+    """The message of an error behind sixty layers is short, and names its cause."""
     deep = compile_deep(run, failing=CUSTOM_OP)
     assert deep["cause"] is True
     assert 0 < deep["characters"] < 8000
 
 
-def test_ten_layers_of_a_chain_compile_as_in_stock_and_sixty_end(run, record) -> None:
-    """Ten layers are what stock survives on every series."""
+def test_a_chain(run, record) -> None:
+    """Ten layers of a chain compile as in stock, which survives no more on every series, and sixty end."""
 
     def compiled(mode: str, layers: int):
         done = run(TESTS / "chain_worker.py", mode, str(layers), str(WORKER_FOLDER))

@@ -295,7 +295,9 @@ FOLDERS = ("benchmarks", "compat", "docs", "downstream", "lowering_hooks", "test
 @pytest.mark.parametrize("page", PAGES)
 def test_paths_in_the_text(page: str) -> None:
     """What a page names of the repository is there."""
-    paths = [words for words in words_in(page) if re.fullmatch(rf"({'|'.join(FOLDERS)})/(?!\.)[\w./-]*", words)]
+    paths = [
+        words for words in words_in(page) if re.fullmatch(rf"({'|'.join(FOLDERS)})/(?!\.)[\w./-]*", words)
+    ]
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 

@@ -50,14 +50,15 @@ def test_the_error_comes_and_keeps_its_cause(cases, strategy, case) -> None:
 @pytest.mark.parametrize("strategy", ["auto", "set_proxy", "none"])
 @pytest.mark.parametrize("case", ["late", "late_aten"])
 def test_an_op_that_nobody_allowed_compiles(cases, strategy, case) -> None:
+    """A model with an op that nobody allowed compiles, and equals eager."""
     found = cases(strategy)[case]
     assert found["message"] == ""
     assert found["equal"] is True
 
 
 @pytest.mark.parametrize("strategy", ["auto", "set_proxy"])
-def test_the_report_names_what_was_not_allowed(cases, strategy) -> None:
-    """With the call that allows it, and what had a text cut, whoever's it is."""
+def test_not_allowed_in_the_report(cases, strategy) -> None:
+    """The report names the op, the call that allows it, and whether its text was cut."""
     found = cases(strategy)
     late, aten = found["late"], found["late_aten"]
     assert late["ops"]["endless.late.default"]["fallbacks"] == 1
@@ -74,7 +75,8 @@ def test_the_report_names_what_was_not_allowed(cases, strategy) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["auto", "set_proxy"])
-def test_the_report_names_the_target_whose_text_was_cut(cases, strategy) -> None:
+def test_a_cut_in_the_report(cases, strategy) -> None:
+    """The report names the target whose text was cut."""
     found = cases(strategy)
     expected = {
         "failing": "endless.failing.default",

@@ -121,7 +121,8 @@ def compiled_by_stock(name: str) -> None:
         pytest.skip(f"stock refuses it on this series: {why}")
 
 
-def test_every_case_is_compared_and_none_is_broken(cases) -> None:
+def test_every_case_is_compared(cases) -> None:
+    """Each way of compiling runs every case, and none fails but those that stock refuses."""
     expected = {*STRIDES, *RESULTS, *ERRORS}
     if SERIES < (2, 2):
         expected.remove("subgraph")  # there is no torch.cond
@@ -133,7 +134,8 @@ def test_every_case_is_compared_and_none_is_broken(cases) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_stock_refuses_is_refused_alike(cases, name: str) -> None:
+def test_refusals(cases, name: str) -> None:
+    """A model that stock refuses is refused with the same error."""
     if REFUSED[name][0] < SERIES:
         pytest.skip("stock compiles it on this series, and the code is compared")
     if name not in cases("stock"):
@@ -145,7 +147,8 @@ def test_what_stock_refuses_is_refused_alike(cases, name: str) -> None:
 
 @pytest.mark.parametrize("mode", ["hooked", "bounded_ir", "cut"])
 @pytest.mark.parametrize("name", STRIDES + RESULTS)
-def test_generated_code_is_identical_to_stock(cases, name: str, mode: str) -> None:
+def test_generated_code(cases, name: str, mode: str) -> None:
+    """Generated code, constraints, guards, strides and results are identical to stock's."""
     compiled_by_stock(name)
     stock, hooked = cases("stock")[name], cases(mode)[name]
     assert stock["code"], "stock generated no code: there is nothing to compare"
@@ -158,7 +161,8 @@ def test_generated_code_is_identical_to_stock(cases, name: str, mode: str) -> No
 
 @pytest.mark.parametrize("mode", ["hooked", "bounded_ir", "cut"])
 @pytest.mark.parametrize("name", ERRORS)
-def test_errors_are_those_of_stock(cases, name: str, mode: str) -> None:
+def test_errors(cases, name: str, mode: str) -> None:
+    """An error is the one that stock raises."""
     stock, hooked = cases("stock")[name], cases(mode)[name]
     assert stock["error"]
     assert hooked["error"] == stock["error"]
@@ -169,7 +173,8 @@ def test_errors_are_those_of_stock(cases, name: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize("name", STRIDES + RESULTS)
-def test_under_a_forced_set_proxy_kernels_see_the_strides_of_stock(cases, name: str) -> None:
+def test_strides_under_a_set_proxy(cases, name: str) -> None:
+    """Under a forced set proxy, kernels see the strides of stock."""
     compiled_by_stock(name)
     stock, proxied = cases("stock")[name], cases("set_proxy")[name]
     assert stock["strides"] or name == "own_lowering"
@@ -182,13 +187,17 @@ def test_under_a_forced_set_proxy_kernels_see_the_strides_of_stock(cases, name: 
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_under_a_forced_set_proxy_errors_are_those_of_stock(cases, name: str) -> None:
+def test_errors_under_a_set_proxy(cases, name: str) -> None:
+    """Under a forced set proxy, an error is the one that stock raises."""
     stock, proxied = cases("stock")[name], cases("set_proxy")[name]
     assert proxied["error"] == stock["error"]
 
 
-def test_the_cases_tell_a_plain_set_proxy_from_stock(cases) -> None:
-    """Otherwise the tests above would pass whatever was done to the strides."""
+def test_a_plain_set_proxy_differs(cases) -> None:
+    """The cases tell a plain set proxy from stock.
+
+    Otherwise the tests above would pass whatever was done to the strides.
+    """
     stock, plain = cases("stock"), cases("plain")
     changed = [name for name in STRIDES if plain[name]["strides"] != stock[name]["strides"]]
     if RELEASE.layout_constraint == "none":
@@ -210,11 +219,13 @@ def test_the_texts_were_built_and_bounded(cases, name: str) -> None:
         assert len(text) < 4000
 
 
-def test_texts_were_cut_where_that_was_compared(cases) -> None:
+def test_the_texts_were_cut(cases) -> None:
+    """In the mode that compares cut texts, most texts were cut."""
     texts = [text for case in cases("cut").values() for text in case["texts"]]
     cut = [text for text in texts if "lowering-hooks cut this text" in text]
     assert len(cut) > len(texts) / 2 > 0
 
 
 def test_dynamic_shapes_has_a_guard_to_lose(cases) -> None:
+    """The case of dynamic shapes has a guard that could be lost."""
     assert cases("stock")["dynamic_shapes"]["guards"]

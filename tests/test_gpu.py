@@ -21,7 +21,8 @@ DEVICE = "cuda"
 WORKER = Path(__file__).with_name("fidelity_worker.py")
 
 
-def test_every_fidelity_case_compiles_as_in_stock(run, tmp_path) -> None:
+def test_fidelity(run, tmp_path) -> None:
+    """Every case of test_fidelity.py compiles on the GPU as in stock."""
     found = {}
     for mode in ("stock", "hooked"):
         output = tmp_path / f"{mode}.json"
@@ -34,6 +35,7 @@ def test_every_fidelity_case_compiles_as_in_stock(run, tmp_path) -> None:
             assert found["hooked"][name][what] == stock[what], (name, what)
 
 
-def test_the_demo_ends_equal_and_identical() -> None:
+def test_the_demo() -> None:
+    """The demo's compiles end on the GPU, equal to eager and identical to stock's."""
     outcome = demo.run(layers=12, deadline=60, progress=io.StringIO(), device=DEVICE)
     assert outcome.ok, str(outcome)

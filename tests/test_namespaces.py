@@ -11,10 +11,12 @@ import lowering_hooks
 
 
 def test_vllm_is_allowed_by_default() -> None:
+    """The namespaces of vLLM are allowed by default, and no others."""
     assert lowering_hooks.allowed_namespaces() == {"vllm", "vllm_aiter"}
 
 
-def test_allow_and_disallow_return_what_is_allowed_now() -> None:
+def test_allow_and_disallow() -> None:
+    """Both functions return what is allowed after the call."""
     assert lowering_hooks.allow("mylib", "other") == {"vllm", "vllm_aiter", "mylib", "other"}
     assert lowering_hooks.disallow("vllm", "never_allowed") == {"vllm_aiter", "mylib", "other"}
     assert lowering_hooks.allowed_namespaces() == {"vllm_aiter", "mylib", "other"}
@@ -25,7 +27,8 @@ def test_allow_and_disallow_return_what_is_allowed_now() -> None:
     "bad", ["", " ", "a b", "a\n", "vllm::moe", "vllm:", "a,b", "vllm*", "**", None, 3, b"vllm", ["vllm"]]
 )
 @pytest.mark.parametrize("function", [lowering_hooks.allow, lowering_hooks.disallow])
-def test_a_bad_name_is_named_and_nothing_is_taken(function, bad) -> None:
+def test_a_bad_name(function, bad) -> None:
+    """The error names a bad name, and the call changes nothing."""
     before = lowering_hooks.allowed_namespaces()
     with pytest.raises(ValueError, match="invalid namespace") as raised:
         function("good", bad)
@@ -64,7 +67,7 @@ def test_allowing_decorates_a_function() -> None:
     assert lowering_hooks.allowed_namespaces() == before
 
 
-def test_allowing_decorates_a_coroutine_function() -> None:
+def test_allowing_decorates_a_coroutine() -> None:
     """The namespaces are allowed across its awaits."""
 
     @lowering_hooks.allowing("mylib")
@@ -100,6 +103,7 @@ def test_dir_shows_what_is_public() -> None:
 
 
 def test_allowing_ends_with_its_block() -> None:
+    """The namespaces are allowed up to the end of the block."""
     before = lowering_hooks.allowed_namespaces()
     with lowering_hooks.allowing("outer") as allowed:
         assert allowed == before | {"outer"}
@@ -109,14 +113,16 @@ def test_allowing_ends_with_its_block() -> None:
     assert lowering_hooks.allowed_namespaces() == before
 
 
-def test_allowing_ends_when_its_block_raises() -> None:
+def test_allowing_and_an_error() -> None:
+    """The namespaces are no longer allowed once the block has raised."""
     before = lowering_hooks.allowed_namespaces()
     with pytest.raises(KeyError), lowering_hooks.allowing("mylib"):
         raise KeyError
     assert lowering_hooks.allowed_namespaces() == before
 
 
-def test_allowing_is_seen_by_its_own_thread_only() -> None:
+def test_allowing_by_thread() -> None:
+    """Only the thread of the block sees its namespaces."""
     seen: list[frozenset[str]] = []
     with lowering_hooks.allowing("mylib"):
         thread = threading.Thread(target=lambda: seen.append(lowering_hooks.allowed_namespaces()))
@@ -125,7 +131,9 @@ def test_allowing_is_seen_by_its_own_thread_only() -> None:
     assert "mylib" not in seen[0]
 
 
-def test_allowing_is_seen_by_its_own_task_only() -> None:
+def test_allowing_by_task() -> None:
+    """Only the task of the block sees its namespaces."""
+
     async def look(inside: asyncio.Event, done: asyncio.Event) -> bool:
         await inside.wait()
         seen = "mylib" in lowering_hooks.allowed_namespaces()
@@ -144,5 +152,6 @@ def test_allowing_is_seen_by_its_own_task_only() -> None:
 
 
 def test_every_namespace_can_be_allowed() -> None:
+    """The name "*" allows every namespace."""
     assert "*" in lowering_hooks.allow("*")
     assert "*" not in lowering_hooks.disallow("*")

@@ -51,6 +51,19 @@ def test_modules(package: str) -> None:
     assert [name for name, what in rows.items() if not re.fullmatch(r"[^.]+(\.\S[^.]*)*\.", what)] == []
 
 
+PAGES = ["CONTRIBUTING.md", "docs/how-it-works.md", "noxfile.py"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_of_tests(page: str) -> None:
+    """Every file and folder of tests that a page names is there, and a page names files by their whole path."""
+    text = (ROOT / page).read_text()
+    named = re.findall(r"[\w/]*\btests/[\w./]*\w", text)
+    assert len(named) > 2
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert re.findall(r"(?<![\w/])test_\w+\.py", text) == []
+
+
 def groups_of_noxfile() -> set[str]:
     """Return the groups of requirements that the sessions install."""
     sources = [NOXFILE, ast.parse((ROOT / "tools" / "environments.py").read_text())]

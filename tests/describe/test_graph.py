@@ -32,7 +32,8 @@ def names(text: str) -> list[str]:
     return [line.split()[0] for line in text.splitlines()[1:]]
 
 
-def test_every_node_stands_once_after_its_producers() -> None:
+def test_order() -> None:
+    """Each node has one line, which stands after the lines of its producers."""
     _, model = chain(3)
     text = arguments_of(model, torch.randn(4, 6), look=lambda _, args, kwargs: graph_text(args, kwargs))
     assert text.splitlines()[0] == "  behind them 9 nodes, 3 kernels deep, producers first:"
@@ -46,7 +47,9 @@ def test_every_node_stands_once_after_its_producers() -> None:
     assert "cycle" not in text
 
 
-def test_its_length_is_linear_in_depth() -> None:
+def test_length() -> None:
+    """The text grows linearly with the depth of the model."""
+
     def lines(depth: int) -> int:
         _, model = chain(depth)
         return arguments_of(
@@ -58,7 +61,8 @@ def test_its_length_is_linear_in_depth() -> None:
     assert hundred - ten == 270
 
 
-def test_a_line_names_op_sizes_operands_and_the_line_of_the_model() -> None:
+def test_a_line() -> None:
+    """A line names the op, the sizes, the operands and the line of the model."""
     two, model = chain(2)
     text = arguments_of(model, torch.randn(4, 6), look=lambda _, args, kwargs: graph_text(args, kwargs))
     kernel = next(line for line in text.splitlines() if "FallbackKernel" in line)
@@ -71,7 +75,8 @@ def test_a_line_names_op_sizes_operands_and_the_line_of_the_model() -> None:
         assert "lowered.py:" in kernel
 
 
-def test_outputs_stand_at_the_line_of_their_op_and_not_of_whoever_used_them_first() -> None:
+def test_the_line_of_an_output() -> None:
+    """An output stands at the model's line of its own op, not at that of its first user."""
     two, _ = chain(1)
     handed_on = op("(Tensor x) -> Tensor", lambda x: x.new_empty(x.shape))
     # As that of wait_tensor: what comes back is the buffer that went in.
@@ -99,7 +104,9 @@ def test_outputs_stand_at_the_line_of_their_op_and_not_of_whoever_used_them_firs
     assert all(f"op={two}" in place for place in made)
 
 
-def test_what_an_unrealized_computation_reads_is_reached() -> None:
+def test_an_unrealized_computation() -> None:
+    """The text reaches the buffers that an unrealized computation reads."""
+
     def look(late, args, kwargs):
         return graph_text(args, kwargs)
 
@@ -108,7 +115,9 @@ def test_what_an_unrealized_computation_reads_is_reached() -> None:
     assert "Pointwise(from=[" in text
 
 
-def test_the_arguments_say_how_much_is_behind_them() -> None:
+def test_extent() -> None:
+    """The text of the arguments says how much IR is behind them."""
+
     def look(late, args, kwargs):
         return extent_text(args, kwargs)
 
@@ -119,7 +128,8 @@ def test_the_arguments_say_how_much_is_behind_them() -> None:
     assert extent_text([1, "a"], {}) == ""
 
 
-def test_an_error_behind_many_layers_names_the_op_and_the_cause() -> None:
+def test_an_error_behind_many_layers() -> None:
+    """An error behind many layers names the op and the cause."""
     late = []
 
     def look(op, args, kwargs):
@@ -157,7 +167,8 @@ class Node(ir.IRNode):
     __hash__ = object.__hash__  # a dataclass takes it away
 
 
-def test_ir_is_found_in_containers_closures_partials_and_layouts() -> None:
+def test_where_ir_is_found() -> None:
+    """The walk finds IR in containers, closures, partials and layouts."""
     held = [Node(f"held{i}") for i in range(9)]
 
     def reads(index, default=held[0]):
@@ -179,7 +190,8 @@ def test_ir_is_found_in_containers_closures_partials_and_layouts() -> None:
     assert found == {"node", *(f"held{i}" for i in range(8))}
 
 
-def test_a_cycle_is_written_once_and_marked() -> None:
+def test_a_cycle() -> None:
+    """Each node of a cycle is written once, and the operand that closes the cycle is marked."""
     first, second = Node("first"), Node("second")
     first.inputs, second.inputs = [second], [first]
     text = graph_text([first], {})
@@ -190,7 +202,9 @@ def test_a_cycle_is_written_once_and_marked() -> None:
     assert "from=[alone (a cycle)]" in graph_text([alone], {})
 
 
-def test_a_kernel_with_the_origins_of_its_arguments_stands_at_the_line_of_its_own_op() -> None:
+def test_a_kernel_with_other_origins() -> None:
+    """A kernel that has the origins of its arguments, too, stands at the line of its own op."""
+
     def origin(target, line):
         return types.SimpleNamespace(
             name=target, target=target, meta={"stack_trace": f'File "model.py", line {line}, in f'}
@@ -205,7 +219,8 @@ def test_a_kernel_with_the_origins_of_its_arguments_stands_at_the_line_of_its_ow
         assert graph_text([output], {}).count("at=model.py:2)") == 2
 
 
-def test_a_limit_keeps_the_nearest_nodes_and_is_said() -> None:
+def test_a_limit() -> None:
+    """A limit keeps the nearest nodes, and the text says that there are more."""
     node = Node("n0")
     for i in range(1, 50):
         node = Node(f"n{i}", inputs=[node])
@@ -216,7 +231,8 @@ def test_a_limit_keeps_the_nearest_nodes_and_is_said() -> None:
     assert "from=[...]" in text
 
 
-def test_one_node_and_one_kernel_are_not_plurals() -> None:
+def test_one_node_and_one_kernel() -> None:
+    """The text counts one node and one kernel in the singular."""
     argument = Node("argument")
     assert "  behind them 1 node, 0 kernels deep, " in graph_text([argument], {})
     kernel = Node("kernel", inputs=[argument])
@@ -224,7 +240,8 @@ def test_one_node_and_one_kernel_are_not_plurals() -> None:
     assert "  behind them more than 1 node, at least 1 kernel deep, " in graph_text([kernel], {}, limit=1)
 
 
-def test_how_much_is_behind_is_counted_up_to_a_bound() -> None:
+def test_extent_is_bounded() -> None:
+    """The walk counts the nodes behind the arguments only up to a bound, which the text names."""
     node = Node("n0")
     for i in range(1, 3000):
         node = Node(f"n{i}", inputs=[node])
@@ -234,6 +251,7 @@ def test_how_much_is_behind_is_counted_up_to_a_bound() -> None:
 
 
 def test_the_advice_can_be_left_out() -> None:
+    """A caller can leave out the advice how to see the nodes."""
     node = Node("kernel", inputs=[Node("argument")])
     assert extent_text([node], {}, advise=False) == "  behind them 2 nodes, 1 kernel deep"
     assert extent_text([node], {}) == (
@@ -241,7 +259,8 @@ def test_the_advice_can_be_left_out() -> None:
     )
 
 
-def test_thousands_of_nodes_in_a_line_do_not_recurse() -> None:
+def test_a_line_of_thousands_of_nodes() -> None:
+    """The walk over thousands of nodes in a line does not recurse."""
     node = Node("n0")
     for i in range(1, 5000):
         node = Node(f"n{i}", inputs=[node])
@@ -303,7 +322,8 @@ def fingerprint(nodes: list[Node]) -> list[object]:
 
 @settings(max_examples=60, deadline=None)
 @given(graphs(), st.integers(1, 30))
-def test_whatever_the_graph_nothing_raises_nothing_changes_and_all_is_bounded(nodes, limit) -> None:
+def test_any_graph(nodes, limit) -> None:
+    """Over any graph the text raises nothing, changes nothing and is bounded."""
     before = fingerprint(nodes), len(texts_asked_for)
     args, kwargs = nodes[:3], {"more": nodes[3:]}
     graph = reachable([args, kwargs], limit)

@@ -32,7 +32,8 @@ else:
 CEILING = op.MAX_CHARACTERS + clipping.MAX_LINE_CHARACTERS
 
 
-def test_it_names_op_buffers_sizes_strides_dtypes_and_devices() -> None:
+def test_what_it_names() -> None:
+    """The text names the op, and of each argument the buffer, size, stride, dtype and device."""
     two, model = chain(3)
     shown = arguments_of(model, torch.randn(4, 6), look=operator_text)
     head, line = shown.splitlines()
@@ -50,7 +51,9 @@ def test_it_names_op_buffers_sizes_strides_dtypes_and_devices() -> None:
         assert part in line
 
 
-def test_its_length_does_not_depend_on_depth() -> None:
+def test_length() -> None:
+    """The length of the text does not depend on the depth of the model."""
+
     def both(late, args, kwargs):
         own = stock(torch._inductor.exc.OperatorIssue.operator_str, "other", args, kwargs)
         return operator_text(late, args, kwargs), len(own)
@@ -62,7 +65,8 @@ def test_its_length_does_not_depend_on_depth() -> None:
     assert stock_deep > 32 * stock_shallow
 
 
-def test_views_and_unrealized_computations_are_described() -> None:
+def test_views_and_computations() -> None:
+    """The text describes views and unrealized computations."""
     shown = arguments_of(
         lambda late, x: late((torch.sin(x).t() + 1).t()), torch.randn(4, 6), look=operator_text
     )
@@ -87,7 +91,9 @@ TWO = "(Tensor x, Tensor y) -> Tensor"
 @pytest.mark.parametrize(
     "model", [lambda late, x: late(x[0:2], x[2:4]), lambda late, x: late(*(x @ x.t()).split(2))]
 )
-def test_views_that_differ_in_their_offset_alone_are_told_apart(model) -> None:
+def test_offsets_of_views(model) -> None:
+    """The text tells two views apart that differ in nothing but their offset."""
+
     def look(late, args, kwargs):
         return operator_text(late, args, kwargs), graph_text(args, kwargs)
 
@@ -99,7 +105,8 @@ def test_views_that_differ_in_their_offset_alone_are_told_apart(model) -> None:
     assert graph.count("offset=") == graph.count("offset=8, ") == 1
 
 
-def test_a_symbolic_offset_is_written_and_adds_no_guard() -> None:
+def test_a_symbolic_offset() -> None:
+    """A symbolic offset is written, and adds no guard."""
     shown = arguments_of(
         lambda late, x: late(x[0:3], x[x.shape[0] - 3 :]),
         torch.randn(9, 6),
@@ -137,14 +144,16 @@ class NoTruth:
         (sympy.Symbol("s0"), "offset=s0"),
     ],
 )
-def test_only_a_number_that_is_0_is_no_offset(offset, expected) -> None:
+def test_no_offset(offset, expected) -> None:
+    """The text leaves an offset out only where it is the number 0."""
     view = object.__new__(torch._inductor.ir.ReinterpretView)
     view.__dict__["layout"] = types.SimpleNamespace(offset=offset)
     shown = operator_text("op", [view], {})
     assert expected in shown if expected else "offset" not in shown
 
 
-def test_symbolic_sizes_are_written_and_add_no_guard() -> None:
+def test_symbolic_sizes() -> None:
+    """Symbolic sizes are written, and add no guard."""
     shown = arguments_of(
         lambda late, x: late(x.sin(), x.shape[0] * 2, [x.shape[1], 3]),
         torch.randn(5, 7),
@@ -159,7 +168,8 @@ def test_symbolic_sizes_are_written_and_add_no_guard() -> None:
     assert numbers.endswith(", 3]")
 
 
-def test_a_symint_is_written_without_a_guard() -> None:
+def test_a_symint() -> None:
+    """A SymInt or SymBool is written as its expression, which adds no guard."""
     env = ShapeEnv()
     symbol = env.create_symbol(5, ConstantSource("n"), **DYNAMIC)
     backed = env.create_symintnode(symbol, hint=5)
@@ -180,7 +190,8 @@ def test_a_symint_is_written_without_a_guard() -> None:
     assert len(env.guards) == 1
 
 
-def test_plain_arguments_are_written_as_they_are() -> None:
+def test_plain_arguments() -> None:
+    """Plain arguments are written as they are."""
     shown = operator_text(
         "op",
         (
@@ -271,7 +282,8 @@ BOUNDED = {
 
 
 @pytest.mark.parametrize("name", BOUNDED)
-def test_any_argument_is_bounded_and_none_raises(name: str) -> None:
+def test_any_argument(name: str) -> None:
+    """The text of any argument is bounded, and none raises."""
     value, expected = BOUNDED[name]
     limit = sys.getrecursionlimit()
     shown = operator_text("op", (value, [value, [value]]), {"k": value})
@@ -282,13 +294,15 @@ def test_any_argument_is_bounded_and_none_raises(name: str) -> None:
     assert shown.replace("\n", "").isprintable()
 
 
-def test_a_hostile_target_or_argument_list_does_not_raise() -> None:
+def test_hostile_arguments() -> None:
+    """A target or an argument list that raises at every touch does not make the text raise."""
     assert operator_text(Raises(), (), {}) == "  target: <Raises>"
     assert operator_text("op", None, None) == "  target: op"
     assert operator_text("op", (), Raises()) == "  target: op"  # type: ignore[arg-type]
 
 
-def test_thousands_of_arguments_are_bounded_and_counted() -> None:
+def test_thousands_of_arguments() -> None:
+    """The text of thousands of arguments is bounded, and says how many there are."""
     shown = operator_text("op", [1] * 5000, {})
     lines = shown.splitlines()
     assert len(lines) == op.MAX_LINES + 1
@@ -298,7 +312,8 @@ def test_thousands_of_arguments_are_bounded_and_counted() -> None:
     assert len(shown) <= CEILING
 
 
-def test_lists_of_thousands_of_tensors_are_bounded() -> None:
+def test_thousands_of_tensors() -> None:
+    """The text of a list of thousands of tensors is bounded."""
     shown = arguments_of(
         lambda late, x: late(x, [x.t()] * 3000),
         torch.randn(4, 6),
@@ -311,7 +326,9 @@ def test_lists_of_thousands_of_tensors_are_bounded() -> None:
     assert lines[3].startswith("    [0]: arg0_1 ReinterpretView of InputBuffer(")
 
 
-def test_ir_inside_other_objects_is_not_printed() -> None:
+def test_ir_inside_other_objects() -> None:
+    """The text prints no IR that other objects hold."""
+
     def look(late, args, kwargs):
         return operator_text("op", [collections.deque(args), Record(*args), {"k": [args[0]]}], {})
 
@@ -331,7 +348,9 @@ class MyDict(immutable_dict):
     pass
 
 
-def test_the_lists_and_dicts_of_fx_are_written_as_plain_ones() -> None:
+def test_containers_of_fx() -> None:
+    """The immutable lists and dicts of FX are written as plain ones."""
+
     def look(late, args, kwargs):
         (tensor,) = args
         inner = immutable_dict({"k": immutable_list([immutable_list([tensor] * 2)])})
@@ -356,12 +375,15 @@ def test_the_lists_and_dicts_of_fx_are_written_as_plain_ones() -> None:
 
 
 def test_a_generator_is_not_consumed() -> None:
+    """The text takes nothing out of a generator."""
     generator = (i for i in range(3))
     assert "<generator>" in operator_text("op", (generator,), {})
     assert list(generator) == [0, 1, 2]
 
 
-def test_looking_changes_nothing_in_the_ir() -> None:
+def test_the_ir_stays_as_it_was() -> None:
+    """The description changes nothing in the IR."""
+
     def fields(node, depth=0):
         if depth > 12 or not isinstance(node, torch._inductor.ir.IRNode):
             return repr(type(node)), id(node)

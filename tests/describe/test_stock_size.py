@@ -86,18 +86,21 @@ if SERIES > (2, 0):  # the Dynamo of 2.0 takes the dtype for a size
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_no_more_is_claimed_than_stock_writes(name: str) -> None:
+def test_models(name: str) -> None:
+    """The count is never more than what stock writes of a model's IR."""
     claimed, written = claimed_and_written(MODELS[name])
     assert 0 < claimed <= written
 
 
-def test_no_more_is_claimed_than_stock_writes_of_symbolic_sizes() -> None:
+def test_symbolic_sizes() -> None:
+    """The count is never more than what stock writes of symbolic sizes."""
     model = lambda late, x: late(single(x)[1:] + x.shape[0])  # noqa: E731
     claimed, written = claimed_and_written(model, torch.randn(5, 7), dynamic=True)
     assert 0 < claimed <= written
 
 
-def test_no_more_is_claimed_than_stock_writes_of_a_conditional() -> None:
+def test_a_conditional() -> None:
+    """The count is never more than what stock writes of a conditional."""
     cond = getattr(torch, "cond", None)
     if cond is None:
         pytest.skip("no torch.cond")
@@ -110,7 +113,8 @@ def test_no_more_is_claimed_than_stock_writes_of_a_conditional() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs a compiler")
-def test_a_template_buffer_does_not_print_its_inputs() -> None:
+def test_a_template_buffer() -> None:
+    """A template buffer does not print its inputs, so the count leaves them out."""
     linear = torch.nn.Linear(64, 64, bias=False)
 
     def model(late, x):
@@ -132,7 +136,8 @@ def test_a_template_buffer_does_not_print_its_inputs() -> None:
     assert 0 < claimed <= written < 1000
 
 
-def test_each_layer_of_two_outputs_doubles_the_count() -> None:
+def test_doubling() -> None:
+    """Each layer of two outputs doubles the count."""
     ten, eleven, sixty = (claimed_without_writing(layers) for layers in (10, 11, 60))
     assert 1.9 < eleven / ten < 2.1
     assert 2**48 * ten < sixty < 2**51 * ten
@@ -309,7 +314,8 @@ HOLDERS = [
 
 @settings(max_examples=400, deadline=None)
 @given(graphs(), st.sampled_from(["each", "last", "list", "kwargs"]))
-def test_whatever_the_graph_no_more_is_claimed_than_stock_writes(nodes, how) -> None:
+def test_any_graph(nodes, how) -> None:
+    """Over any graph the count is never more than what stock writes."""
     arguments = {
         "each": (nodes, {}),
         "last": (nodes[-1:], {}),
@@ -325,7 +331,8 @@ def test_whatever_the_graph_no_more_is_claimed_than_stock_writes(nodes, how) -> 
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.__module__ == ir.__name__])
-def test_inductors_own_classes_count_for_something(kind: type) -> None:
+def test_inductors_classes(kind: type) -> None:
+    """A node of each of Inductor's own classes counts for something."""
     inner = made(ir.InputBuffer, name="inner")
     node = made(kind, name="buf", inputs=[inner], data=inner)
     claimed, written = tree_characters([[node]]), len(stock_text([node], {}))
@@ -335,7 +342,8 @@ def test_inductors_own_classes_count_for_something(kind: type) -> None:
 
 
 @pytest.mark.parametrize("kind", [OwnText, OwnRepr, OwnHelper, Elsewhere, OwnReprOfADataclass, DerivedBox])
-def test_a_text_of_somebodys_own_counts_nothing(kind: type) -> None:
+def test_texts_of_others(kind: type) -> None:
+    """A class whose text is not Inductor's counts nothing."""
     inner = made(ir.InputBuffer, name="inner")
     assert tree_characters([made(kind, inputs=[inner], data=inner)]) == 0
 
@@ -369,34 +377,39 @@ PRINTED = [
 
 
 @pytest.mark.parametrize(("kind", "field"), UNPRINTED)
-def test_what_a_class_does_not_print_counts_nothing(kind: type, field: str) -> None:
+def test_fields_that_are_not_printed(kind: type, field: str) -> None:
+    """A field that the text of its class leaves out counts nothing."""
     node = made(kind, **{field: [made(ir.FallbackKernel, name="behind_it")]})
     assert "behind_it" not in stock_text([node], {})
     assert tree_characters([node]) == tree_characters([made(kind)])
 
 
 @pytest.mark.parametrize(("kind", "field"), PRINTED)
-def test_what_a_class_prints_counts(kind: type, field: str) -> None:
+def test_fields_that_are_printed(kind: type, field: str) -> None:
+    """A field that the text of its class has counts whole."""
     inner = made(ir.FallbackKernel, name="behind_it")
     node = made(kind, **{field: inner if field == "data" else [inner]})
     assert "behind_it" in stock_text([node], {})
     assert tree_characters([node]) == tree_characters([made(kind)]) + tree_characters([inner])
 
 
-def test_what_is_not_ir_or_not_printed_counts_nothing() -> None:
+def test_no_ir() -> None:
+    """Values that are no IR, and containers that do not print theirs, count nothing."""
     inner = made(ir.InputBuffer, name="inner")
     assert tree_characters([1, "a", None]) == 0
     assert tree_characters([QuietList([inner]), collections.deque([inner]), lambda: inner]) == 0
 
 
-def test_in_a_cycle_each_node_counts_once() -> None:
+def test_a_cycle() -> None:
+    """Each node of a cycle counts once."""
     first, second = made(ir.FallbackKernel), made(ir.FallbackKernel)
     alone = tree_characters([first])
     first.__dict__["inputs"], second.__dict__["inputs"] = [second, second], [first]
     assert tree_characters([first]) == 2 * alone <= len(stock_text([first], {}))
 
 
-def test_no_more_is_looked_at_with_the_depth_or_the_width(monkeypatch) -> None:
+def test_a_bounded_look(monkeypatch) -> None:
+    """The count looks at no more than 256 nodes, however deep or wide the graph is."""
     looked_at, printed_by = [], stock_size._printed_by
 
     def noted(node):

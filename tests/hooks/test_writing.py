@@ -73,13 +73,15 @@ def is_cut(text: str) -> bool:
     return CUT in text.splitlines()[-1]
 
 
-def test_a_short_text_is_inductors_own() -> None:
+def test_a_short_text() -> None:
+    """A text within the limit is Inductor's own."""
     node = ladder(8)
     assert str(node) == stock(str, node)
     assert repr([node, node]) == stock(repr, [node, node])
 
 
-def test_a_long_one_names_what_is_behind_the_node_and_says_how_to_have_it_whole() -> None:
+def test_a_cut_text() -> None:
+    """A cut text names the nodes behind the node, and says how to have the text whole."""
     text = str(ladder(60))
     body, note = text.splitlines()
     assert body == "Node(name=buf59, pad=, inputs=[<buf58 Node>, <buf58 Node>])"
@@ -90,6 +92,8 @@ def test_a_long_one_names_what_is_behind_the_node_and_says_how_to_have_it_whole(
 @pytest.mark.parametrize("extra", [-1, 0, 1])
 @pytest.mark.parametrize("nested", [False, True], ids=["of its own", "of a nested node"])
 def test_the_limit_is_met_to_the_character(extra, nested) -> None:
+    """A text is whole up to the very last character of the limit, and cut beyond it."""
+
     def make(pad: int) -> Node:
         inner = Node("buf0", pad="x" * pad)
         return Node("buf1", inner) if nested else inner
@@ -101,7 +105,8 @@ def test_the_limit_is_met_to_the_character(extra, nested) -> None:
     assert len(str(node)) <= MAX_CHARACTERS
 
 
-def test_a_node_whose_own_text_is_too_long_is_described_in_a_line() -> None:
+def test_a_long_text_of_its_own() -> None:
+    """A node whose own text is too long is described in a line."""
     for node in (Node("buf0", pad="x" * 200_000), Node("buf1", *[Node(f"buf{i}") for i in range(20_000)])):
         text = str(node)
         assert text.startswith(f"{node.name} Node(")
@@ -109,7 +114,8 @@ def test_a_node_whose_own_text_is_too_long_is_described_in_a_line() -> None:
         assert len(text) < 1000
 
 
-def test_nodes_without_a_name_are_written_in_full_as_long_as_they_are_few() -> None:
+def test_nodes_without_a_name() -> None:
+    """Nodes without a name are written in full as long as they are few."""
     few = Node(None, Node(None, Node(None, ladder(60))))
     assert str(few).count("Node(") == 3
     assert "<buf59 Node>" in str(few)
@@ -164,7 +170,8 @@ def length(node, known) -> int:
 
 @settings(max_examples=60, deadline=None)
 @given(graph=GRAPHS)
-def test_over_random_graphs_a_text_is_stocks_up_to_the_limit_and_no_longer_beyond(graph) -> None:
+def test_random_graphs(graph) -> None:
+    """Over random graphs a text is stock's up to the limit, and no longer than that beyond it."""
     nodes: list = []
     for kind, operands, pad, is_named in graph:
         inputs = [nodes[-1 - i % len(nodes)] for i in operands] if nodes else []
@@ -179,7 +186,9 @@ def test_over_random_graphs_a_text_is_stocks_up_to_the_limit_and_no_longer_beyon
             assert is_cut(text) is (known[id(node)] > MAX_CHARACTERS)
 
 
-def test_real_nodes_are_stocks_up_to_the_limit() -> None:
+def test_real_nodes() -> None:
+    """The text of a node that Inductor made is stock's up to the limit."""
+
     def look(late, args, kwargs):
         return str(args[0]), repr(args[0]), stock(str, args[0]), stock(repr, args[0])
 
@@ -234,7 +243,8 @@ class Clips(Node):
     __repr__ = __str__
 
 
-def test_whoever_swallows_the_stop_is_given_no_more_texts() -> None:
+def test_swallowed_stop() -> None:
+    """A class that swallows the exception which stops a text is given no more texts."""
     SwallowsAll.calls = 0
     text = str(ladder(60, SwallowsAll))
     assert is_cut(text)
@@ -243,14 +253,16 @@ def test_whoever_swallows_the_stop_is_given_no_more_texts() -> None:
     assert nothing_is_left()
 
 
-def test_no_except_exception_swallows_it() -> None:
+def test_except_exception() -> None:
+    """`except Exception` does not swallow the exception that stops a text."""
     text = str(ladder(60, SwallowsExceptions))
     assert is_cut(text)
     assert "swallowed" not in text
     assert nothing_is_left()
 
 
-def test_nodes_that_clip_the_texts_of_others_come_to_an_end() -> None:
+def test_nodes_that_clip() -> None:
+    """A graph of nodes that clip each other's texts comes to an end."""
     text = str(ladder(60, Clips))
     assert f"it asks for the texts of more than {MAX_NODES:,} nodes; {HOW}" in text
     short = ladder(10, Clips)
@@ -268,6 +280,7 @@ class Raises(Node):
 
 @pytest.mark.parametrize("error", [ArithmeticError("of its own"), KeyboardInterrupt(), SystemExit(3)])
 def test_what_a_text_raises_is_raised(monkeypatch, error) -> None:
+    """An exception that a text raises reaches the caller as it is."""
     monkeypatch.setattr(Raises, "error", error)
     for node in (Raises("buf0"), Node("buf1", Node("buf2", Raises("buf0")))):
         with pytest.raises(type(error)) as raised:
@@ -301,7 +314,7 @@ def test_what_is_raised_and_replaced_does_not_count() -> None:
     assert str(node) == stock(str, node)
 
 
-def test_no_exception_of_ours_is_the_context_of_another(monkeypatch) -> None:
+def test_context_of_an_error(monkeypatch) -> None:
     """An error that is raised while a text is cut has the context that it has in stock."""
 
     class Late(Node):
@@ -319,7 +332,9 @@ def test_no_exception_of_ours_is_the_context_of_another(monkeypatch) -> None:
     assert nothing_is_left()
 
 
-def test_a_text_that_is_no_text_is_an_error_as_in_stock() -> None:
+def test_no_string() -> None:
+    """A `__str__` that returns no string raises the error that it raises in stock."""
+
     class Returns(Node):
         def __str__(self):
             return 7
@@ -332,7 +347,8 @@ def test_a_text_that_is_no_text_is_an_error_as_in_stock() -> None:
         assert nothing_is_left()
 
 
-def test_a_text_too_deep_for_python_is_bounded() -> None:
+def test_too_deep() -> None:
+    """A text that is too deep for Python's recursion limit is bounded."""
     node = Node("buf0")
     for i in range(1, 2000):
         node = Node(f"buf{i}", node)
@@ -343,8 +359,8 @@ def test_a_text_too_deep_for_python_is_bounded() -> None:
     assert text.splitlines()[1] == f"{CUT}it is too deep for Python's recursion limit"
 
 
-def test_as_deep_as_stock_goes_but_for_a_frame_a_node() -> None:
-    """Each nested text takes one more frame, which is all that is taken from Python's limit."""
+def test_frames() -> None:
+    """Each nested text takes one more frame than stock's, and nothing else of Python's limit."""
 
     def frames(depth: int) -> int:
         class Counts(Node):
@@ -368,6 +384,7 @@ def test_as_deep_as_stock_goes_but_for_a_frame_a_node() -> None:
 
 
 def test_threads_write_texts_of_their_own() -> None:
+    """Threads that write texts at the same time do not disturb each other."""
     deep, shallow = ladder(60), ladder(5)
     expected = str(deep), stock(str, shallow)
     found: list[object] = []
@@ -383,7 +400,9 @@ def test_threads_write_texts_of_their_own() -> None:
     assert found == [expected] * 80
 
 
-def test_a_text_that_another_thread_writes_is_one_of_its_own() -> None:
+def test_a_text_in_another_thread() -> None:
+    """A text that asks another thread for texts is bounded, and so is what that thread writes."""
+
     class Elsewhere(Node):
         def __str__(self) -> str:
             found: list[str] = []
@@ -399,8 +418,11 @@ def test_a_text_that_another_thread_writes_is_one_of_its_own() -> None:
     assert len(text) < 2000
 
 
-def test_a_stop_that_nobody_would_catch_is_not_raised() -> None:
-    """As after an exception that came between the last two steps of a text."""
+def test_a_stale_text() -> None:
+    """A text raises no stop that nobody would catch.
+
+    An exception that comes between the last two steps of a text leaves a stale one behind.
+    """
     text = writing._thread.text
     for known in ({"nodes": MAX_NODES}, {"characters": MAX_CHARACTERS - 1}, {"nodes": 0, "characters": 0}):
         text.is_written = True
@@ -414,6 +436,7 @@ def test_a_stop_that_nobody_would_catch_is_not_raised() -> None:
 
 
 def test_a_text_leaves_no_reference_behind() -> None:
+    """A cut text leaves no reference to its node behind."""
     node = ladder(60)
     str(node)
     reference = weakref.ref(node)
@@ -423,6 +446,8 @@ def test_a_text_leaves_no_reference_behind() -> None:
 
 
 def test_limits_change_at_any_time() -> None:
+    """The bounding of texts can be switched while a text is being written."""
+
     class Switches(Node):
         def __str__(self) -> str:
             return stock(Node.__str__, self)
@@ -507,14 +532,18 @@ LATE = [handwritten, generated, by_a_mixin, by_no_function, of_a_late_class, of_
 
 
 @pytest.mark.parametrize("make", LATE)
-def test_a_class_made_later_is_covered(make) -> None:
+def test_a_late_class(make) -> None:
+    """The text of a class that is made after the hook is bounded."""
     node = late(make())
     assert is_cut(str(node))
     assert is_cut(repr(node))
 
 
-def test_a_dataclass_made_later_is_covered_from_its_first_node_on() -> None:
-    """Its decorator makes its text after the class was made, and repr() asks no other class first."""
+def test_a_late_dataclass() -> None:
+    """The text of a late dataclass is bounded from its first node on.
+
+    The decorator makes the text after the class was made, and repr() asks no other class first.
+    """
 
     @dataclasses.dataclass(eq=False)
     class Late(ir.IRNode):
@@ -528,7 +557,9 @@ def test_a_dataclass_made_later_is_covered_from_its_first_node_on() -> None:
 
 
 @pytest.mark.parametrize("make", LATE)
-def test_a_class_made_later_gets_its_own_texts_back(make) -> None:
+def test_a_late_class_put_back(make) -> None:
+    """A class that is made after the hook gets its own texts back."""
+
     def texts(kind: type) -> dict[str, object]:
         return {name: vars(kind).get(name) for name in ("__str__", "__repr__")}
 
@@ -544,7 +575,8 @@ def test_a_class_made_later_gets_its_own_texts_back(make) -> None:
     assert not hasattr(vars(ir.IRNode)["__post_init__"], "__wrapped__")
 
 
-def test_a_class_made_later_is_let_go() -> None:
+def test_a_late_class_is_let_go() -> None:
+    """The hook does not keep a late class alive."""
     kind = handwritten()
     node = object.__new__(kind)
     vars(node).update(name="buf0", inputs=[])
@@ -555,7 +587,9 @@ def test_a_class_made_later_is_let_go() -> None:
     assert reference() is None
 
 
-def test_what_a_class_is_made_with_is_passed_on() -> None:
+def test_arguments_of_a_class() -> None:
+    """The keywords that a class is made with reach its `__init_subclass__`."""
+
     class Asks(ir.IRNode):
         def __init_subclass__(cls, *, label: str, **kwargs: object) -> None:
             super().__init_subclass__(**kwargs)
@@ -574,7 +608,8 @@ def test_what_a_class_is_made_with_is_passed_on() -> None:
 # --- what is told ----------------------------------------------------------------------------------------------
 
 
-def test_a_cut_is_counted_and_told_once(caplog) -> None:
+def test_a_cut_in_the_report(caplog) -> None:
+    """The report counts each cut under the class of the node."""
     caplog.set_level(logging.INFO, "lowering_hooks")
     node = ladder(60)
     for _ in range(3):
@@ -586,7 +621,8 @@ def test_a_cut_is_counted_and_told_once(caplog) -> None:
     assert "Node" in str(lowering_hooks.report())
 
 
-def test_the_line_of_a_target_is_written_once(caplog) -> None:
+def test_the_line_of_a_target(caplog) -> None:
+    """The log has one line for each target whose text was cut."""
     caplog.set_level(logging.INFO, "lowering_hooks")
 
     class Told(Node):
@@ -600,7 +636,8 @@ def test_the_line_of_a_target_is_written_once(caplog) -> None:
     assert "lowering_hooks.report()" in lines[0]
 
 
-def test_a_handler_that_raises_or_prints_ir_does_not_matter() -> None:
+def test_an_odd_handler() -> None:
+    """A log handler that raises, or prints IR, does no harm to a text."""
     node = ladder(60)
 
     class Odd(logging.Handler):
@@ -622,8 +659,11 @@ def test_a_handler_that_raises_or_prints_ir_does_not_matter() -> None:
         logger.removeHandler(handler)
 
 
-def test_a_text_of_an_op_that_nobody_allowed_is_one_text() -> None:
-    """Its arguments together are Inductor's own up to the limit; beyond it each is bounded."""
+def test_an_op_that_nobody_allowed() -> None:
+    """An op that nobody allowed has one text.
+
+    Its arguments together are Inductor's own up to the limit; beyond it each is bounded.
+    """
     issue = torch._inductor.exc.OperatorIssue
 
     def look(late, args, kwargs):

@@ -486,7 +486,7 @@ def test_an_exec_module_of_somebody_else(watched) -> None:
     assert watched.reports == [module]
 
 
-def test_an_exec_module_that_was_put_over_ours(watched) -> None:
+def test_an_exec_module_over_ours(watched) -> None:
     """What others put on the loader after us stays there, and calls ours as long as they like."""
     spec = importlib.util.find_spec(watched.graph)
     ours = spec.loader.exec_module
@@ -546,8 +546,8 @@ def test_a_module_of_a_zip_is_reported(zipped) -> None:
     assert set(vars(shared)) == before
 
 
-def test_others_of_a_zip_are_imported_as_ever(zipped) -> None:
-    """In between the search for the module and its import, too."""
+def test_other_modules_of_a_zip(zipped) -> None:
+    """Other modules of the zip are imported as ever, also between the search for the module and its import."""
     before = set(vars(zipped.load("sibling_0").__loader__))
     assert importlib.util.find_spec(zipped.graph) is not None
     assert zipped.load("sibling_1").value == 1
@@ -721,7 +721,7 @@ def test_a_finder_that_imports(watched) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::ImportWarning")
-def test_a_finder_of_the_old_protocol(watched) -> None:
+def test_an_old_finder(watched) -> None:
     """Python 3.10 and 3.11 still ask a finder that has only find_module, and later ones pass over it."""
     asked = []
 
@@ -738,8 +738,8 @@ def test_a_finder_of_the_old_protocol(watched) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::ImportWarning")
-def test_a_finder_of_the_old_protocol_in_between(watched) -> None:
-    """One that does not have the module hides nothing of what is behind it."""
+def test_an_old_finder_in_between(watched) -> None:
+    """An old finder that does not have the module hides nothing of what is behind it."""
 
     class Old:
         def find_module(self, name, path=None):
@@ -766,8 +766,8 @@ def test_a_lazy_module_stays_lazy(watched) -> None:
     assert watched.reports == [module]
 
 
-def test_a_reload_is_not_complete_before_its_end(watched) -> None:
-    """Python says of an import only that it is going on."""
+def test_a_reload_under_way(watched) -> None:
+    """A reload is not complete before its end, of which Python says only that an import is going on."""
     package = watched.load_package()
     seen = []
     package.look = lambda: seen.append(watched.finder.is_complete(sys.modules[watched.graph]))
@@ -881,7 +881,7 @@ def begin(gated: Little) -> tuple[Any, threading.Thread]:
     return package, thread
 
 
-def test_half_imported_when_ours_is_installed(gated) -> None:
+def test_half_imported_at_the_start(gated) -> None:
     """No report comes while it runs; one comes with the next import after that, of whatever module."""
     package, thread = begin(gated)
     assert half_imported(sys.modules[gated.graph])
@@ -1174,7 +1174,7 @@ def test_no_deadlock_beside_eight_imports(run_each) -> None:
     run_each([["beside_imports", *EIGHT]] * 8)
 
 
-def test_no_deadlock_where_pytorch_is_looked_for(run_each) -> None:
+def test_no_deadlock_by_find_spec(run_each) -> None:
     """importlib.util.find_spec, which many libraries call, is as harmless as an import."""
     run_each([["beside_a_look", module] for module in MODULES * 2])
 

@@ -38,17 +38,20 @@ def traced(*frames: str) -> types.SimpleNamespace:
         ([], None),
     ],
 )  # fmt: skip
-def test_the_innermost_frame_outside_of_torch_is_the_place(frames, place) -> None:
+def test_the_place(frames, place) -> None:
+    """The place is the innermost frame outside of PyTorch, where there is one."""
     assert source_of(traced(*frames)) == place
 
 
-def test_the_model_is_found_behind_many_frames_of_torch_and_at_the_end_of_a_long_trace() -> None:
+def test_long_traces() -> None:
+    """The search finds the model behind many frames of PyTorch, and at the end of a long trace."""
     many = [f"{TORCH}/nn/modules/module.py:{i}" for i in range(200)]
     assert source_of(traced("/m/model.py:7", *many)) == "/m/model.py:7"
     assert source_of(traced(*["/m/run.py:1"] * 50_000, "/m/model.py:7")) == "/m/model.py:7"
 
 
-def test_the_time_does_not_grow_with_what_comes_before_the_frame() -> None:
+def test_time() -> None:
+    """The time of the search does not grow with what comes before the frame."""
     node = traced(*[f"{TORCH}/a.py:1"] * 200_000)
     start = time.perf_counter()
     assert source_of(node) == f"{TORCH}/a.py:1"
@@ -70,7 +73,8 @@ class Unreadable:
 @pytest.mark.parametrize(
     "loaded", [Unreadable(), types.SimpleNamespace(), types.SimpleNamespace(__file__=None), None], ids=repr
 )
-def test_without_a_torch_whose_folder_is_known_it_is_the_innermost_frame(monkeypatch, loaded) -> None:
+def test_without_a_known_torch(monkeypatch, loaded) -> None:
+    """The place is the innermost frame where the folder of PyTorch is not known."""
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "torch", loaded)
         places = source_of(traced("/m/model.py:7", f"{COLLECTIVES}:1")), source_of(traced())
@@ -80,5 +84,6 @@ def test_without_a_torch_whose_folder_is_known_it_is_the_innermost_frame(monkeyp
 @pytest.mark.parametrize(
     "node", [None, Unreadable(), types.SimpleNamespace(meta={"stack_trace": 3})], ids=repr
 )
-def test_what_is_no_node_has_no_place(node) -> None:
+def test_no_node(node) -> None:
+    """An object that is no node has no place."""
     assert source_of(node) is None

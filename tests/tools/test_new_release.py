@@ -45,6 +45,7 @@ def test_source_of_a_row(row: Release) -> None:
 
 
 def test_source_of_two_pythons() -> None:
+    """A row of two Pythons reads back equal."""
     row = NEWEST._replace(pythons=("3.11", "3.13"))
     assert read_back(row_source(row)) == row
 
@@ -91,6 +92,7 @@ def test_new_series(version: str) -> None:
 
 
 def test_no_version() -> None:
+    """A text that is no version is refused."""
     with pytest.raises(InvalidVersion):
         look_up("the newest")
 
@@ -131,17 +133,20 @@ def test_copy(tmp_path: Path, version: str) -> None:
 
 
 def test_copy_with_a_known_row(tmp_path: Path) -> None:
+    """A copy with a row that the table has differs in nothing from the checkout."""
     copy_checkout(tmp_path / "checkout", NEWEST)
     assert changed(tmp_path / "checkout") == []
 
 
 def test_copy_has_nothing_that_git_ignores(tmp_path: Path) -> None:
+    """A copy has nothing that git ignores."""
     copy_checkout(tmp_path / "checkout", NEWEST)
     names = {file.name for file in (tmp_path / "checkout").rglob("*")}
     assert not names & {".git", ".nox", ".venv", "__pycache__", "build", ".pytest_cache"}
 
 
 def test_copy_replaces_nothing(tmp_path: Path) -> None:
+    """No copy is made into a folder that exists."""
     with pytest.raises(FileExistsError):
         copy_checkout(tmp_path, NEWEST)
     assert list(tmp_path.iterdir()) == []
@@ -167,6 +172,7 @@ def test_command(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["2.15.0", "folder", "more"], ["the newest"]])
 def test_wrong_command(arguments: list[str]) -> None:
+    """A wrong command prints how to use it, and exits with status 2."""
     done = command(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr

@@ -27,7 +27,8 @@ def test_one_place_states_the_version() -> None:
     assert configured["tool"]["setuptools"]["dynamic"] == {"version": {"attr": "lowering_hooks.__version__"}}
 
 
-def test_an_install_has_the_version_of_the_package() -> None:
+def test_installed_version() -> None:
+    """An install has the version that the package states."""
     try:
         installed = version("lowering-hooks")
     except PackageNotFoundError:
@@ -36,6 +37,7 @@ def test_an_install_has_the_version_of_the_package() -> None:
 
 
 def test_no_version() -> None:
+    """A package that states no version is refused."""
     with pytest.raises(ValueError, match="states no __version__"):
         version_of("version = '1.0'")
 
@@ -72,6 +74,7 @@ def test_against_it(checkout: Checkout, tag: str | None, says: str) -> None:
 
 
 def test_every_problem_is_told() -> None:
+    """Every problem is told, not only the first one."""
     checkout = Checkout("1.3.0", READY.changelog, "?? new.py\n", ())
     assert len(problems(checkout, "v1.2.0")) == 4
 
@@ -102,6 +105,7 @@ def test_differences() -> None:
     ],
 )
 def test_relative_links(text: str, found: list[str]) -> None:
+    """Links of every form that lead to no full address are found."""
     assert relative_links(text) == found
 
 
@@ -167,5 +171,6 @@ def test_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     "arguments", [[], ["build"], ["show"], ["upload", "dist"], ["build", "dist", "v1", "more"]]
 )
 def test_wrong_command(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong command prints how to use it, and returns status 2."""
     assert main(arguments) == 2
     assert capsys.readouterr().err
