@@ -241,7 +241,7 @@ def _do(path: str) -> None:
     faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)
     signal.setitimer(signal.ITIMER_REAL, task["deadline"])
     try:
-        module = sys.modules[task["module"]] = types.ModuleType(task["module"])
+        module = _new_module(task["module"])
         module.__file__ = task["file"]
         exec(marshal.loads(task["code"]), vars(module))
         getattr(module, task["function"])(*pickle.loads(task["arguments"]))
@@ -252,6 +252,15 @@ def _do(path: str) -> None:
         outcome = ("skipped", str(error)) if is_skip else ("failed", _described(error, task["file"]))
     if os.getpid() == process:
         Path(path).with_suffix(".outcome").write_text(json.dumps(outcome))
+
+
+def _new_module(name: str) -> types.ModuleType:
+    """Return a module that is found by its name, which pytest makes of its path, such as tests.test_faults."""
+    parent = name.rpartition(".")[0]
+    if parent and parent not in sys.modules:
+        _new_module(parent).__path__ = []  # what is unpickled is looked for in its packages first
+    module = sys.modules[name] = types.ModuleType(name)
+    return module
 
 
 def _described(error: BaseException, path: str) -> str:
