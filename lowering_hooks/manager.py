@@ -123,7 +123,7 @@ class Manager:
         asked = self._strategy.asked.strategy
         waiting = None if asked is None else expected(asked, found, choose(str(found)))
         with self._lock:
-            state, strategy, reason, conflicts = self._standing_in_words(waiting)
+            state, strategy, reason, conflicts = _in_words(self._strategy, waiting)
             if self._texts.problem:
                 reason += f"; {self._texts.problem}"
             bounded_ir = self._texts.state()
@@ -137,31 +137,6 @@ class Manager:
             conflicts=conflicts,
             bounded_ir=bounded_ir,
         )
-
-    def _standing_in_words(
-        self, waiting: tuple[State, Strategy, str] | None
-    ) -> tuple[State, Strategy, str, tuple[str, ...]]:
-        """Tell what stands, else what is asked for, else why nothing is; and what others have done.
-
-        Args:
-            waiting: What the status is to say while a request waits for Inductor; None where none waits.
-        """
-        standing, is_settled, inductor = self._strategy.standing, self._strategy.is_settled(), loaded()
-        conflicts = vllm_conflict(inductor) if inductor is not None else ()
-        if isinstance(standing, Idle):
-            if waiting is None or is_settled:
-                return standing.state, "none", standing.reason, conflicts
-            return *waiting, conflicts
-        hook = standing.hook
-        conflicts += hook.conflicts()
-        by = hook.displaced_by()
-        if by is not None:
-            reason = f"{by} replaced the hook; lowering_hooks.apply() hooks what stands now"
-            return "displaced", hook.strategy, reason, conflicts
-        reason = standing.reason
-        if waiting is not None and not is_settled and waiting[1] != hook.strategy:
-            reason += f"; {waiting[1]} is asked for: {waiting[2]}"
-        return "active", hook.strategy, reason, conflicts
 
     # From what is asked for to what stands.
 
@@ -220,3 +195,30 @@ class Manager:
             self._strategy.give_up(inductor, problem)
             self._texts.give_up(inductor)
         log.warning("nothing is hooked and PyTorch runs as without lowering-hooks: %s", problem)
+
+
+def _in_words(
+    strategy: StandingStrategy, waiting: tuple[State, Strategy, str] | None
+) -> tuple[State, Strategy, str, tuple[str, ...]]:
+    """Tell what stands, else what is asked for, else why nothing is; and what others have done.
+
+    Args:
+        strategy: What was asked for, and the hook that stands.
+        waiting: What the status is to say while a request waits for Inductor; None where none waits.
+    """
+    standing, is_settled, inductor = strategy.standing, strategy.is_settled(), loaded()
+    conflicts = vllm_conflict(inductor) if inductor is not None else ()
+    if isinstance(standing, Idle):
+        if waiting is None or is_settled:
+            return standing.state, "none", standing.reason, conflicts
+        return *waiting, conflicts
+    hook = standing.hook
+    conflicts += hook.conflicts()
+    by = hook.displaced_by()
+    if by is not None:
+        reason = f"{by} replaced the hook; lowering_hooks.apply() hooks what stands now"
+        return "displaced", hook.strategy, reason, conflicts
+    reason = standing.reason
+    if waiting is not None and not is_settled and waiting[1] != hook.strategy:
+        reason += f"; {waiting[1]} is asked for: {waiting[2]}"
+    return "active", hook.strategy, reason, conflicts
