@@ -122,7 +122,7 @@ def test_nobody_finds_half_a_report(tmp_path, monkeypatch) -> None:
     def full(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(report_file.os, "replace", full)
+    monkeypatch.setattr(report_file.Path, "replace", full)
     with pytest.raises(OSError, match="disk full"):
         report_file._replace(path, "new")
     assert path.read_text() == "the one before"

@@ -147,10 +147,9 @@ class Outcome:
             return written
         lines = [f"compile of {counted(self.layers, 'layer')}, characters of text, result, code and strides"]
         for case in CASES:
-            lines += ["", case.name]
             rows = [self._stacked(row) for row in self.rows if row.case == case.name]
-            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-            lines += [f"  {'  '.join(map(str.ljust, row, widths)).rstrip()}" for row in rows]
+            if rows:
+                lines += ["", case.name, *(_columns(rows, columns) or _columns(rows, columns, split=3))]
         notes = [textwrap.fill(note, columns) if "\n" not in note else note for note in self.notes]
         return "\n".join([*lines, "", *notes])
 
@@ -188,6 +187,26 @@ class Outcome:
                 for same in (row.code_identical, row.strides_identical)
             ),
         )
+
+
+def _columns(rows: Sequence[Sequence[str]], columns: int, split: int = 0) -> list[str]:
+    """Return the rows in columns below each other; none where that is wider than ``columns``.
+
+    Args:
+        rows: The cells.
+        columns: How many characters a line may have; the second line of a row may have more.
+        split: How many cells the first of two lines has; 0 for one line.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = [list(map(str.ljust, row, widths)) for row in rows]
+    if split:
+        return [
+            f"  {'  '.join(part).rstrip()}"
+            for row in padded
+            for part in (row[:split], [" " * widths[0], *row[split:]])
+        ]
+    lines = [f"  {'  '.join(row).rstrip()}" for row in padded]
+    return lines if max(map(len, lines)) <= columns else []
 
 
 def run(layers: int, deadline: float, progress: IO[str], device: str = "cpu") -> Outcome:
