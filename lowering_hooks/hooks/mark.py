@@ -41,5 +41,5 @@ def peeled(standing: Foreign) -> Foreign:
     function = getattr(standing, "__func__", standing)
     mark: Foreign = getattr(function, _MARK, None)
     # By the name of its class: it may be the mark of another copy of the package.
-    wrapper, original = mark if type(mark).__name__ == _Mark.__name__ else (None, None)
-    return original if wrapper is function else standing
+    is_marked = type(mark).__name__ == _Mark.__name__ and mark.wrapper is function
+    return mark.original if is_marked else standing
