@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from hostile import HostileSet
 from run_after import run_after
 from stand_in import GRAPH, load, same, standing
 
@@ -239,18 +240,7 @@ def test_a_forced_strategy_that_is_broken(stand, told) -> None:
 @pytest.mark.parametrize("strategy", ["call_function", "set_proxy"])
 def test_an_allow_list_that_raises(stand, told, strategy) -> None:
     """It is asked only what Inductor asks it."""
-
-    class Hostile:
-        def __init__(self, inner):
-            self.inner = inner
-
-        def __contains__(self, name):
-            return name in self.inner
-
-        def __getattr__(self, name):
-            raise RuntimeError(name)
-
-    hostile = Hostile(stand.lowering.FALLBACK_ALLOW_LIST)
+    hostile = HostileSet(stand.lowering.FALLBACK_ALLOW_LIST)
     stand.graph.FALLBACK_ALLOW_LIST = stand.lowering.FALLBACK_ALLOW_LIST = hostile
     manager = Manager(Settings())
     status = manager.apply(strategy)

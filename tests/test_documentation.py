@@ -385,16 +385,16 @@ LOOKED_AT: dict[str, Callable[[Block], None] | str] = {
 
 
 PRINTED = [block._replace(text=text) for block in BLOCKS if (text := printed_in(block))]
+LOOKED_INTO = [block for block in PRINTED if not isinstance(LOOKED_AT.get(block.first_line), str)]
 
 
-@pytest.mark.parametrize("block", PRINTED, ids=str)
+@pytest.mark.parametrize("block", LOOKED_INTO, ids=str)
 def test_texts(block: Block, cache: Path) -> None:
     if block.page == "docs/texts.md":
         is_written_today(block, cache)
         return
     look = LOOKED_AT[block.first_line]
-    if isinstance(look, str):
-        pytest.skip(look)
+    assert not isinstance(look, str)
     look(block)
 
 

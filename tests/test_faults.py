@@ -13,6 +13,7 @@ import types
 
 import pytest
 from compile_one import compile_here, compile_one
+from hostile import HostileSet
 from messages import Messages
 
 
@@ -83,17 +84,7 @@ def allow_list_frozen(exc, graph, lowering) -> None:
 
 
 def allow_list_hostile(exc, graph, lowering) -> None:
-    class Hostile:
-        def __init__(self, inner):
-            self.inner = inner
-
-        def __contains__(self, name):
-            return name in self.inner
-
-        def __getattr__(self, name):
-            raise RuntimeError(name)
-
-    graph.FALLBACK_ALLOW_LIST = lowering.FALLBACK_ALLOW_LIST = Hostile(lowering.FALLBACK_ALLOW_LIST)
+    graph.FALLBACK_ALLOW_LIST = lowering.FALLBACK_ALLOW_LIST = HostileSet(lowering.FALLBACK_ALLOW_LIST)
 
 
 def two_allow_lists(exc, graph, lowering) -> None:
