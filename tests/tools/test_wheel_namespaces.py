@@ -180,7 +180,7 @@ def test_installed_torch() -> None:
 @pytest.fixture
 def wheel(tmp_path: Path, compiled: dict[str, bytes]) -> Path:
     """Make a wheel whose files define, implement and call ops."""
-    files = {
+    files: dict[str, str | bytes] = {
         "pack/__init__.py": 'Library("vllm", "FRAGMENT")\ntorch.ops.lib_one.op()',
         "pack/other.py": 'Library("vllm", "FRAGMENT")',
         "pack/third.py": 'Library("vllm", "FRAGMENT")',
