@@ -48,7 +48,7 @@ class Reading(NamedTuple):
 
     Attributes:
         found: Pairs of what the file does, and the namespace.
-        hidden: What registers ops in a namespace that only running it would tell: sources or symbols.
+        hidden: What may define ops in a namespace that only running it would tell: sources or symbols.
     """
 
     found: frozenset[tuple[How, str]]
@@ -112,7 +112,7 @@ def read_python(source: str) -> Reading:
             hidden += reading.hidden
         elif isinstance(node, ast.Call):
             how, namespace = _done_by(node, names)
-            if namespace == UNKNOWN:
+            if namespace == UNKNOWN and how == "defines":
                 hidden.append(ast.unparse(node))
         if namespace and re.fullmatch(r"\w+", namespace) and namespace not in NO_NAMESPACES:
             found.add((how, namespace))
@@ -215,10 +215,11 @@ def read_cpp(source: str) -> Reading:
     hidden = []
     for macro in MACRO.finditer(NO_CODE.sub(" ", source)):
         kind, namespace = macro.groups()
-        if namespace in SET_LATER:
+        how: How = "implements" if kind == "_IMPL" else "defines"
+        if namespace not in (*SET_LATER, "_"):  # "_" stands for every namespace
+            found.add((how, namespace))
+        elif how == "defines":
             hidden.append(macro[0])
-        elif namespace != "_":  # "_" stands for every namespace
-            found.add(("implements" if kind == "_IMPL" else "defines", namespace))
     return Reading(frozenset(found), tuple(hidden))
 
 
