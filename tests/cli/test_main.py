@@ -252,6 +252,46 @@ def test_check_where_stock_dies(dying, capsys) -> None:
     assert "some 10 to 30 s" in captured.err
 
 
+# A process that dies at once as lowering-hooks', and as stock's only later, or once it has compiled.
+DYING = """
+import json, sys, time
+if json.loads(sys.argv[1])["variant"] == "lowering-hooks":
+    sys.exit("no hooks here")
+time.sleep(1)
+{then}
+"""
+COMPILES = f"""
+ended = {dataclasses.asdict(ENDED)!r}
+print(json.dumps({{"event": "start", "torch": "2.12.1", "status": ""}}))
+print(json.dumps({{"event": "end", "case": "shallow"}} | ended))
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "exit_status", "says"),
+    [
+        (
+            "sys.exit('no compiler here')",
+            3,
+            "NOT checked: stock PyTorch does not compile here: exit status 1\n",
+        ),
+        (
+            COMPILES,
+            1,
+            "does NOT work here, where stock compiles: lowering-hooks: exit status 1\nno hooks here",
+        ),
+    ],
+    ids=["stock dies later", "stock compiles"],
+)
+def test_check_where_ours_dies(monkeypatch, tmp_path, capsys, then, exit_status, says) -> None:
+    """It waits for what becomes of stock before it says whose fault that is."""
+    script = tmp_path / "dying.py"
+    script.write_text(DYING.format(then=then))
+    monkeypatch.setattr(compile_process, "WORKER", script)
+    assert main(["check"]) == exit_status
+    assert says in capsys.readouterr().out
+
+
 def test_version(capsys) -> None:
     """It tells PyTorch's, too, and imports neither."""
     with pytest.raises(SystemExit) as raised:
