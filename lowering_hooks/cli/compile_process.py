@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 from .environment import uncached
 from .progress import Clock
@@ -146,8 +146,8 @@ class Worker:
         )
         self._limit = time.monotonic() + START_UP
         self._messages: queue.Queue[_Message | None] = queue.Queue()
-        lines = self._process.stdout or ()
-        self._reader = threading.Thread(target=_read, args=(lines, self._messages), daemon=True)
+        self._lines = cast("IO[str]", self._process.stdout)  # a pipe, as told above
+        self._reader = threading.Thread(target=_read, args=(self._lines, self._messages), daemon=True)
         self._reader.start()
 
     def __enter__(self) -> Worker:
@@ -157,8 +157,7 @@ class Worker:
         _kill(self._process)
         self._process.wait()
         self._reader.join()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._lines.close()
         self._errors.close()
 
     def is_done(self) -> bool:
