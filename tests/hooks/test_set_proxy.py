@@ -353,7 +353,6 @@ def test_a_lowering_that_is_not_loaded(stand) -> None:
 
 def test_a_count_that_fails(stand) -> None:
     """The allow list answers all the same."""
-
     asked = []
 
     def count(name: str, op: object, *, is_admitted: bool) -> None:
