@@ -6,6 +6,7 @@ import builtins
 import functools
 import importlib
 import logging
+import os
 import sys
 import types
 from typing import Any
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from stand_in import GRAPH, load, purge, same, stand_in, standing
+from stand_in import GRAPH, SOURCES, load, purge, same, stand_in, standing
 
 from lowering_hooks.hooks.allow_list import is_proxy
 from lowering_hooks.hooks.mark import peeled
+from lowering_hooks.inductor.modules import Inductor
 from lowering_hooks.manager import Manager
 from lowering_hooks.settings import Request, Settings
 
@@ -347,6 +349,42 @@ def test_a_graph_imported_anew(unloaded) -> None:
     manager.remove()
     for module in (again.graph, again.lowering, stand.graph):
         assert module.FALLBACK_ALLOW_LIST is own
+
+
+def test_an_inductor_imported_anew_and_broken(stand, monkeypatch, caplog) -> None:
+    """The hook stays in the first one; the status says that it is not in the second."""
+    manager = Manager(Settings())
+    manager.apply("call_function")
+    monkeypatch.setitem(SOURCES, GRAPH, "class GraphLowering:\n    pass\n")
+    purge(GRAPH)
+    importlib.import_module(GRAPH)
+    status = manager.status()
+    assert (status.state, status.strategy) == ("displaced", "call_function")
+    assert f"a reload of {GRAPH} replaced the hook" in status.reason
+    assert "lowering-hooks stays hooked by call_function" in caplog.text
+    assert stand.graph.GraphLowering.call_function.__wrapped__
+
+
+def test_an_inductor_that_is_another_each_time(stand, monkeypatch) -> None:
+    """Nobody waits for it to settle."""
+    seen = []
+
+    def another():
+        seen.append(Inductor(stand.torch, types.ModuleType(GRAPH), stand.lowering, stand.exc))
+        return seen[-1]
+
+    manager = Manager(Settings())
+    monkeypatch.setattr("lowering_hooks.manager.loaded", another)
+    assert manager.apply().state == "inactive"
+    assert 100 < len(seen) < 1000
+
+
+def test_a_system_that_does_not_fork(stand, monkeypatch) -> None:
+    """There is nothing to begin anew."""
+    monkeypatch.delattr(os, "register_at_fork")
+    manager = Manager(Settings())
+    assert manager.apply().state == "active"
+    manager.remove()
 
 
 # --- any sequence of what can happen ---------------------------------------------------------------------------
