@@ -93,11 +93,8 @@ class StandingStrategy:
         else:
             try:
                 messages = self._hook_by_plan(asked.strategy, means)
-            except Exception as error:
-                problem = described(error)
-                messages = [(logging.WARNING, f"nothing is hooked by lowering-hooks: {problem}")]
-                if isinstance(self.standing, Idle):
-                    self.standing = Idle("inactive", problem)
+            except Exception as error:  # what was half done cannot be taken back
+                messages = self._not_hooked(means, described(error))
         self._settled = asked, inductor
         return messages
 
@@ -130,7 +127,10 @@ class StandingStrategy:
                 messages.append((logging.WARNING, f"{hooked} only: {'; '.join(warnings)}"))
             return messages
 
-        reason = "; ".join(broken)
+        return self._not_hooked(means, "; ".join(broken))
+
+    def _not_hooked(self, means: Means, reason: str) -> list[Message]:
+        """Keep the hook that stands, if one does, and return what is to be logged."""
         if isinstance(self.standing, Hooked):
             stays = f"lowering-hooks stays hooked by {self.standing.hook.strategy}"
             return [(logging.WARNING, f"{stays}: {reason}")]

@@ -266,6 +266,45 @@ def test_a_hook_that_cannot_be_put_in(stand) -> None:
     assert same(standing(stand), hooked)
 
 
+def sealed(kind: type, settable: int) -> Any:
+    """Return a class like ``kind`` whose attributes can be set so many times."""
+
+    class Sealed(type):
+        def __setattr__(cls, name: str, value: object) -> None:
+            nonlocal settable
+            settable -= 1
+            if settable < 0:
+                raise AttributeError(f"no more {name}")
+            super().__setattr__(name, value)
+
+    return Sealed(kind.__name__, (), dict(vars(kind)))
+
+
+def test_a_failure_that_cannot_be_undone(stand, caplog) -> None:
+    """What is half put in passes calls on, and the status and one WARNING say that nothing is hooked."""
+    stand.exc.OperatorIssue = sealed(stand.exc.OperatorIssue, 1)
+    stand.graph.GraphLowering = sealed(stand.graph.GraphLowering, 0)
+    manager = Manager(Settings(strategy="call_function"))
+    status = manager.apply()
+    assert (status.state, status.strategy) == ("inactive", "none")
+    assert status.reason == "AttributeError: no more operator_str"
+    assert "nothing is hooked and PyTorch 2.12.1 runs as without lowering-hooks" in caplog.text
+    text = stand.exc.OperatorIssue.operator_str(stand._ops.OpOverload("vllm::op"), (), {})
+    assert text == "stock text of vllm.op.default"
+
+
+def test_a_hook_that_cannot_be_taken_out(stand, caplog) -> None:
+    """Where its successor stands, the WARNING does not say that nothing does."""
+    stand.graph.GraphLowering = sealed(stand.graph.GraphLowering, 1)
+    manager = Manager(Settings())
+    assert manager.apply("call_function").state == "active"
+    status = manager.apply("set_proxy")
+    assert (status.state, status.strategy) == ("active", "set_proxy")
+    assert "nothing is hooked" not in caplog.text
+    says = "lowering-hooks stays hooked by set_proxy: AttributeError: no more call_function"
+    assert caplog.text.count(says) == 1
+
+
 def test_an_interrupt_while_hooking(stand) -> None:
     """Ctrl-C ends what is going on, and the next call does all of it."""
     manager = Manager(Settings())
