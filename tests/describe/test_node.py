@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 from typing import Any
 
@@ -73,6 +74,21 @@ def test_arguments_that_cannot_be_gone_through() -> None:
     assert extent_text([endless], {}) == ""
     assert tree_characters([endless]) == 0
     assert operator_text("target", [endless], {}).splitlines()[1] == "  args[0]: <Endless>"
+
+
+def test_the_size_of_a_text_of_slots(stand) -> None:
+    """What a dataclass prints is counted where its fields are slots, too; of any other text nothing is sure."""
+    root = stand.ir.IRNode
+    del root.__str__, root.__repr__
+
+    @dataclasses.dataclass(slots=True, eq=False)
+    class Slotted(root):
+        inner: Any
+
+    one, two = Slotted(None), Slotted(Slotted(None))
+    assert tree_characters([root()]) == 0
+    assert 0 < tree_characters([one]) <= len(repr(one))
+    assert 2 * tree_characters([one]) <= tree_characters([two]) <= len(repr(two))
 
 
 def test_a_target_that_is_a_function() -> None:
