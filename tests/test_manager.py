@@ -404,6 +404,59 @@ def test_an_inductor_imported_anew_and_broken(stand, monkeypatch, caplog) -> Non
     assert stand.graph.GraphLowering.call_function.__wrapped__
 
 
+def fail_to_import_hooks(monkeypatch) -> None:
+    original = builtins.__import__
+
+    def importing(name, scope=None, local=None, fromlist=(), level=0):
+        if fromlist == ("hooks",):
+            raise ImportError("no hooks")
+        return original(name, scope, local, fromlist, level)
+
+    monkeypatch.setattr(builtins, "__import__", importing)
+
+
+def test_an_inductor_imported_anew_without_hooks(stand, monkeypatch, caplog) -> None:
+    """What stands in the first one stays, where the package's own hooks can be imported no more."""
+    manager = Manager(Settings())
+    manager.apply("call_function")
+    fail_to_import_hooks(monkeypatch)
+    purge()
+    load()
+    for _ in range(2):
+        assert manager.status().state == "displaced"
+    assert caplog.text.count("ImportError: no hooks") == 1
+    assert stand.graph.GraphLowering.call_function.__wrapped__
+    monkeypatch.undo()
+    assert manager.apply().state == "active"
+
+
+def test_hooks_that_another_thread_imports(stand, monkeypatch, caplog) -> None:
+    """Whoever imports them settles what is asked for, also where they cannot be imported beside that."""
+    hooks = types.ModuleType("lowering_hooks.hooks")
+    hooks.__spec__ = types.SimpleNamespace(_initializing=True)  # as while it is being imported
+    monkeypatch.setitem(sys.modules, "lowering_hooks.hooks", hooks)
+    fail_to_import_hooks(monkeypatch)
+    manager = Manager(Settings())
+    assert manager.apply("call_function").state == "pending"
+    assert caplog.text == ""
+    monkeypatch.undo()
+    assert manager.status().state == "active"
+
+
+@pytest.mark.parametrize("settable", [0, 1], ids=["not at all", "half"])
+def test_texts_that_cannot_be_bounded(stand, caplog, settable) -> None:
+    """The strategy stands all the same; the status and one WARNING say what does not."""
+    stand.ir.IRNode = sealed(stand.ir.IRNode, settable)
+    before = vars(stand.ir.IRNode)["__repr__"]
+    manager = Manager(Settings())
+    status = manager.apply()
+    assert (status.state, status.bounded_ir) == ("active", False)
+    assert "the texts of IR nodes cannot be bounded: AttributeError: no more" in status.reason
+    assert caplog.text.count("bounds no texts of IR nodes") == 1
+    assert vars(stand.ir.IRNode)["__repr__"] is before
+    assert str(stand.ir.IRNode()) == "IRNode()"
+
+
 def test_an_inductor_that_is_another_each_time(stand, monkeypatch) -> None:
     """Nobody waits for it to settle."""
     seen = []

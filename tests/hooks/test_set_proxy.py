@@ -19,6 +19,8 @@ from torch.library import Library
 import lowering_hooks
 from lowering_hooks.compat.namespaces import PYTORCH
 from lowering_hooks.hooks.allow_list import AllowListProxy
+from lowering_hooks.manager import Manager
+from lowering_hooks.settings import Settings
 
 try:
     from torch.utils._ordered_set import OrderedSet
@@ -363,6 +365,20 @@ def test_a_count_that_fails(stand) -> None:
     stand.virtualized.V.graph = types.SimpleNamespace(current_node=types.SimpleNamespace(target=op))
     assert "lib::op" not in AllowListProxy(set(), set(), count)
     assert asked == [("lib::op", False)]
+
+
+def test_a_removed_proxy_counts_nothing(stand) -> None:
+    """Somebody may still hold it."""
+    manager = Manager(Settings())
+    manager.apply("set_proxy")
+    proxy = stand.lowering.FALLBACK_ALLOW_LIST
+    op = stand.torch.ops.lib.op.default
+    stand.virtualized.V.graph = types.SimpleNamespace(current_node=types.SimpleNamespace(target=op))
+    assert "lib::op" not in proxy
+    assert [op.fallbacks for op in manager.report().ops] == [1]
+    manager.remove()
+    assert "lib::op" not in proxy
+    assert [op.fallbacks for op in manager.report().ops] == [1]
 
 
 def test_a_proxy_that_is_not_made_yet() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from dataclasses import asdict
 
 import pytest
@@ -15,6 +17,7 @@ from lowering_hooks.cli.compile_process import (
     OURS,
     PLAIN_SET_PROXY,
     WORKER,
+    WORKER_FOLDER,
     Ended,
     Spec,
 )
@@ -40,3 +43,12 @@ def test_what_it_tells(run, variant: str, failing: str) -> None:
             assert ended.equal is (DEMO_IS_EQUAL and not lost)
             # The plain set proxy has nothing logged, and the ideal one only the words around no text.
             assert ended.characters < 4 * 100
+
+
+def test_a_system_that_does_not_tell_the_memory(monkeypatch) -> None:
+    """There is no peak then."""
+    monkeypatch.syspath_prepend(str(WORKER_FOLDER))
+    compiling = importlib.import_module("demo_compiling")
+    assert compiling.peak_mib() > 1
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert compiling.peak_mib() is None
