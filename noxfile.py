@@ -52,8 +52,8 @@ IN_SDIST = (
     "tests/test_namespaces.py",
     "tests/test_repository.py",
 )
-# Names the tests that fail where processes measure themselves: coverage imports what the package must not, and
-# no subinterpreter can import coverage.
+# Names tests that fail where processes measure themselves: coverage imports what the package must not, and no
+# subinterpreter can import coverage.
 NOT_MEASURED = (
     "tests/test_faults.py::test_a_subinterpreter",
     "tests/test_processes.py::test_imported_alone",
