@@ -433,7 +433,7 @@ def test_an_inductor_imported_anew_without_hooks(stand, monkeypatch, caplog) -> 
 def test_hooks_that_another_thread_imports(stand, monkeypatch, caplog) -> None:
     """Whoever imports them settles what is asked for, also where they cannot be imported beside that."""
     hooks = types.ModuleType("lowering_hooks.hooks")
-    hooks.__spec__ = types.SimpleNamespace(_initializing=True)  # as while it is being imported
+    vars(hooks)["__spec__"] = types.SimpleNamespace(_initializing=True)  # as while it is being imported
     monkeypatch.setitem(sys.modules, "lowering_hooks.hooks", hooks)
     fail_to_import_hooks(monkeypatch)
     manager = Manager(Settings())

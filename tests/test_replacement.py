@@ -11,12 +11,12 @@ class Owner:
     attribute = "original"
 
 
-class Closed(Owner):
-    """Does not say what it holds."""
+def _raise(_: object) -> Any:
+    raise RuntimeError("no attributes")
 
-    @property
-    def __dict__(self) -> Any:
-        raise RuntimeError("no attributes")
+
+# Does not say what it holds.
+Closed = type("Closed", (Owner,), {"__dict__": property(_raise)})
 
 
 def test_an_attribute_that_was_not_there() -> None:

@@ -78,7 +78,7 @@ def test_arguments_that_cannot_be_gone_through() -> None:
 
 def test_the_size_of_a_text_of_slots(stand) -> None:
     """What a dataclass prints is counted where its fields are slots, too; of any other text nothing is sure."""
-    root = stand.ir.IRNode
+    root: Any = stand.ir.IRNode
     del root.__str__, root.__repr__
 
     @dataclasses.dataclass(slots=True, eq=False)

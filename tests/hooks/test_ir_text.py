@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -183,7 +184,8 @@ def is_wrapped(kind: type, name: str = "__str__") -> bool:
 
 def writing(kind: type) -> type:
     """Give a class a text of its own, as a decorator does."""
-    kind.__str__ = kind.__repr__ = lambda node: "its own"  # type: ignore[assignment,method-assign]
+    for name in ("__str__", "__repr__"):
+        setattr(kind, name, lambda node: "its own")
     return kind
 
 
@@ -264,7 +266,8 @@ def test_a_text_with_arguments(stand, mode) -> None:
 
         __repr__ = __str__
 
-    inner, outer = Loops(), Loops()
+    inner: Any = Loops()
+    outer: Any = Loops()
     inner.inner, outer.inner = None, inner
     writer = Writer(Records())
     hook = BoundedIR(stand.ir, writer)

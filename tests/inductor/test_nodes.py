@@ -17,7 +17,7 @@ class Slotted:
 
 def test_slots() -> None:
     """A field in a slot is read like any other, and one that is not set counts as none."""
-    value = Slotted()
+    value: Any = Slotted()
     value.second = 2
     assert fields(value) == {"second": 2}
     assert (held(value, "first"), held(value, "second"), held(value, "third")) == (None, 2, None)
@@ -35,7 +35,7 @@ def test_a_dict_beside_slots() -> None:
     both: Any = Both()
     both.first, both.third = 1, 3
     assert fields(both) == {"third": 3, "first": 1}
-    hidden = Hidden()
+    hidden: Any = Hidden()
     Slotted.second.__set__(hidden, "of the base")  # type: ignore[attr-defined]
     assert held(hidden, "second") == fields(hidden)["second"] == "of the base"
     hidden.second = "its own"
