@@ -249,6 +249,7 @@ def test_a_class_that_cannot_be_wrapped(bounded) -> None:
     at_once = Sealed("AtOnce", (bounded.root,), {"__str__": lambda node: "its own"})
     later = Sealed("Later", (bounded.root,), {})
     type.__setattr__(later, "__str__", lambda node: "its own")
+    str(bounded.root())  # before which later classes are wrapped
     assert str(at_once()) == str(later()) == "its own"
     assert not is_wrapped(at_once)
     assert not is_wrapped(later)
