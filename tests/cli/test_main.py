@@ -250,9 +250,11 @@ def test_a_demo_in_a_terminal(told, monkeypatch, capsys) -> None:
 
 def test_a_demo_that_fails(told, capsys) -> None:
     """The table says where lowering-hooks' compile raises, and a line below it what."""
-    told(**{demo.OURS: dataclasses.replace(ENDED, error="KeyError", message="\nno such node\nin the graph")})
-    assert main(["demo"]) == 1
+    failed = dataclasses.replace(ENDED, error="KeyError", message="\nno such node\nin the graph")
+    told(**{demo.STOCK: None, demo.OURS: failed})
+    assert main(["demo", "--deadline", "2.5"]) == 1
     out = capsys.readouterr().out
+    assert "| no end in 2.5 s " in out
     assert "| FAILED " in out
     assert "INFO on, lowering-hooks, 1.0 s: no such node\n" in out
 
