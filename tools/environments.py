@@ -34,6 +34,8 @@ NEWEST_EAGER = next(row for row in RELEASES if row.log_text == "eager")
 ERAS = ("2.0", "2.4", "2.12", NEWEST.series)
 # Names the series that docs/printed-ir.md was made after: the oldest, one from the middle and the newest.
 PRINTED_IR = ("2.0", "2.8", NEWEST.series)
+# Names the series that coverage is measured on: some code is for old ones only.
+COVERED = ("2.0", "2.4", NEWEST.series)
 # Names releases that the table lacks, on which only the contract is checked.
 PATCH_RELEASES = ("2.0.0", "2.4.0", "2.5.0", "2.7.0", "2.9.0", "2.12.0", "2.14.0")
 # Names the vLLM that has a proxy of its own, and one from before it had, where stock hangs.
@@ -66,6 +68,11 @@ def on(*rows: Release) -> list[object]:
 def printed_ir() -> list[object]:
     """Return the parameters of a session that runs on each series of PRINTED_IR."""
     return on(*(row for row in reversed(RELEASES) if row.series in PRINTED_IR))
+
+
+def covered() -> list[object]:
+    """Return the parameters of a session that runs on each series of COVERED, the newest first."""
+    return on(*(row for row in RELEASES if row.series in COVERED))
 
 
 def group(name: str) -> tuple[str, ...]:
@@ -141,6 +148,22 @@ def installed_release(session: nox.Session) -> str:
     """Return the version of the PyTorch that the session's Python imports."""
     printed = session.run("python", "-c", "import torch; print(torch.__version__)", silent=True)
     return str(printed).splitlines()[-1].strip()
+
+
+def data_of_this_package(session: nox.Session, runs: Path) -> list[str]:
+    """Return the folders of ``runs``, each with the data of one, that began after the package last changed."""
+    files = [ROOT / "_lowering_hooks_autoload.py"]
+    files += [file for name in ("lowering_hooks", "compat") for file in (ROOT / name).rglob("*.py")]
+    changed = max(file.stat().st_mtime for file in files)
+    current = []
+    for began in sorted(runs.glob("*/began")):
+        if began.stat().st_mtime < changed:
+            session.warn(f"The run on {began.parent.name} is left out: the package has changed since")
+        else:
+            current.append(str(began.parent))
+    if not current:
+        session.error("There is no run to report: nox -s coverage")
+    return current
 
 
 def copy_with(session: nox.Session, row: Release) -> Path:

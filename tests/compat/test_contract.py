@@ -174,6 +174,21 @@ def test_a_broken_allow_list(stand) -> None:
     assert "has no FALLBACK_ALLOW_LIST" in problem
 
 
+def test_operator_str_behind_what_is_not_there_yet(stand) -> None:
+    """It is found past a variable that is assigned later, and past an object that says nothing of itself."""
+    silent = type("Silent", (), {"__class__": property(lambda self: 1 / 0)})()
+    original = stand.graph.GraphLowering.call_function
+
+    def call_function(self, target, args, kwargs, silent=silent):
+        return later or original(self, target, args, kwargs)
+
+    stand.graph.GraphLowering.call_function = call_function
+    assert compat.call_function_problems(stand.graph, stand.exc) == ()
+    assert compat.wraps(call_function, original)
+    later = None
+    assert compat.wraps(call_function, original)
+
+
 def test_operator_str_behind_wrappers(stand) -> None:
     """It is found behind those of others, by a closure and by a module global."""
     graph, exc = stand.graph, stand.exc

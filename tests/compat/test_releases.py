@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from packaging.version import Version
@@ -91,6 +93,19 @@ def test_a_version_that_cannot_be_read(version: str) -> None:
     assert choice.strategy == "set_proxy"
     assert not choice.verified
     assert repr(version) in choice.reason
+
+
+def test_a_version_that_nothing_reads(monkeypatch) -> None:
+    """Without the package ``packaging`` it takes the set proxy, and the reason says why."""
+    from lowering_hooks.compat import releases
+
+    monkeypatch.setitem(sys.modules, "packaging.version", None)
+    releases._packaging_version.cache_clear()
+    choice = compat.choose("2.12.1")
+    monkeypatch.undo()
+    assert (choice.strategy, choice.verified) == ("set_proxy", False)
+    assert "the version of PyTorch cannot be read: ModuleNotFoundError" in choice.reason
+    assert compat.choose("2.12.1").verified
 
 
 def test_the_table() -> None:

@@ -261,6 +261,13 @@ def test_a_text_that_nobody_sees_is_short(stand_with, detail) -> None:
     assert stand.records.report().ops[0].shown is True
 
 
+def test_a_log_that_does_not_say_who_reads_it(stand) -> None:
+    """The text is built as if it were logged."""
+    stand.log(logging.WARNING)
+    stand.graph.log = None
+    assert "args[0]" in stand.texts(stand.overload("lib::op"), lambda: None)[0]
+
+
 @pytest.mark.parametrize("version", ["2.13.0", "2.99.0"])
 def test_a_lazy_series(stand_with, version) -> None:
     """It has no text that nobody sees, nor has one that nobody verified: whoever asks there may want it."""

@@ -6,17 +6,21 @@ import copy
 import logging
 import operator
 import pickle
+import types
 from typing import Any
 
 import pytest
 import torch._inductor.graph
 from installed import RELEASE, SERIES
+from stand_in import purge
 from torch._inductor import config, lowering
 from torch.library import Library
 
 import lowering_hooks
 from lowering_hooks.compat.namespaces import PYTORCH
 from lowering_hooks.hooks.allow_list import AllowListProxy
+from lowering_hooks.manager import Manager
+from lowering_hooks.settings import Settings
 
 try:
     from torch.utils._ordered_set import OrderedSet
@@ -340,6 +344,52 @@ def test_no_constraint_no_entry(library, monkeypatch, caplog) -> None:
     (record,) = [r for r in caplog.records if r.name == "lowering_hooks"]
     assert record.levelname == "WARNING"
     assert "proxied::refused" in record.getMessage()
+
+
+def test_a_lowering_that_is_not_loaded(stand) -> None:
+    """There is nothing to record then."""
+    proxy = AllowListProxy(set(), {"lib"})
+    purge("torch._inductor.lowering")
+    assert "lib::op" in proxy
+
+
+def test_a_count_that_fails(stand) -> None:
+    """The allow list answers all the same."""
+    asked = []
+
+    def count(name: str, op: object, *, is_admitted: bool) -> None:
+        asked.append((name, is_admitted))
+        raise RuntimeError("no count")
+
+    op = stand.torch.ops.lib.op.default
+    stand.virtualized.V.graph = types.SimpleNamespace(current_node=types.SimpleNamespace(target=op))
+    assert "lib::op" not in AllowListProxy(set(), set(), count)
+    assert asked == [("lib::op", False)]
+
+
+def test_a_removed_proxy_counts_nothing(stand) -> None:
+    """Somebody may still hold it."""
+    manager = Manager(Settings())
+    manager.apply("set_proxy")
+    proxy = stand.lowering.FALLBACK_ALLOW_LIST
+    op = stand.torch.ops.lib.op.default
+    stand.virtualized.V.graph = types.SimpleNamespace(current_node=types.SimpleNamespace(target=op))
+    assert "lib::op" not in proxy
+    assert [op.fallbacks for op in manager.report().ops] == [1]
+    manager.remove()
+    assert "lib::op" not in proxy
+    assert [op.fallbacks for op in manager.report().ops] == [1]
+
+
+def test_a_proxy_that_is_not_made_yet() -> None:
+    """It has no inner set whose attributes it could hand on, as while it is copied or unpickled."""
+    proxy = AllowListProxy.__new__(AllowListProxy)
+    assert not hasattr(proxy, "inner")
+
+
+def test_the_text_of_a_proxy() -> None:
+    """It has that of the inner set."""
+    assert repr(AllowListProxy({"lib::op"}, set())) == "AllowListProxy({'lib::op'})"
 
 
 def test_both_modules_hold_one_proxy() -> None:
