@@ -1,8 +1,8 @@
 """Compiles whole models with and without lowering-hooks; writes ``docs/downstream-models.json`` and its page.
 
 ``python downstream/models/verify.py [ARCHITECTURE ...]``, in the session's environment, takes the better part of an
-hour for all.  ``--part``, ``--mode`` and ``--run`` choose a part of it, and ``--jobs`` how many processes compile at a
-time; of what is not chosen the files keep what its last run found.  ``--check`` changes nothing, and fails where the
+hour for all.  ``--part``, ``--mode``, ``--run`` and ``--unbuilt`` choose a part of it, and ``--jobs`` how many processes
+compile at a time; of what is not chosen the files keep what its last run found.  ``--check`` changes nothing, and fails where the
 page is not the one that the JSON makes; it needs nothing but ``packaging``.
 """
 
@@ -68,7 +68,7 @@ a relative error of 0.001. Seconds are of processor time, without what the C++ c
 HEAD_OF_SHALLOW: Final = """\
 ## At a depth that stock survives
 
-What is generated is built, run and compared with eager. Two numbers are of forward and of training.
+Where it says so, what is generated is built, run and compared with eager. Two numbers are of forward and of training.
 """
 COLUMNS_OF_SHALLOW: Final = (
     "architecture",
@@ -77,6 +77,7 @@ COLUMNS_OF_SHALLOW: Final = (
     "graphs",
     "stock, s",
     "the same as stock",
+    "built",
     "a plain set proxy differs in",
 )
 HEAD_OF_REAL: Final = f"""\
@@ -106,10 +107,12 @@ class Plan:
 
     Attributes:
         modes: What is compared with stock at a depth that it survives; nothing is, where there is none.
+        how: Whether what is generated there is ``built``, or only ``generated``.
         runs: What is compiled at the depth of a published model; nothing is, where there is none.
     """
 
     modes: tuple[str, ...]
+    how: str
     runs: tuple[str, ...]
 
 
@@ -118,7 +121,7 @@ def measure(server: Server, architecture: Architecture, plan: Plan) -> Found:
     found: Found = {"library": architecture.library, "model": architecture.model}
     if plan.modes:
         begun = time.monotonic()
-        shallow = compare(server, architecture, plan.modes)
+        shallow = compare(server, architecture, plan)
         found["shallow"] = shallow | {"took": time.monotonic() - begun, "date": date.today().isoformat()}
     if plan.runs:
         begun = time.monotonic()
@@ -127,16 +130,17 @@ def measure(server: Server, architecture: Architecture, plan: Plan) -> Found:
     return found
 
 
-def compare(server: Server, architecture: Architecture, modes: Iterable[str]) -> Found:
-    """Compile as stock and in ``modes`` at a depth that stock survives; build, run and compare with eager."""
+def compare(server: Server, architecture: Architecture, plan: Plan) -> Found:
+    """Compile as stock and in other modes at a depth that stock survives."""
 
-    def run(mode: str, how: str = "built") -> Ran:
+    def run(mode: str, how: str = plan.how) -> Ran:
         return server.run(architecture.name, architecture.shallow, mode, how, DEADLINE, *RUNS)
 
     stock = run("stock")
-    others = {mode: run(mode) for mode in modes if mode != PROXY}
+    others = {mode: run(mode) for mode in plan.modes if mode != PROXY}
     found = {
         "layers": architecture.shallow,
+        "how": plan.how,
         "graphs": {name: seen.get("graphs") for name, seen in stock.runs.items()},
         "stock": {name: _outcome(stock, name) for name in RUNS},
         "compared": {
@@ -144,7 +148,7 @@ def compare(server: Server, architecture: Architecture, modes: Iterable[str]) ->
             for mode, other in others.items()
         },
     }
-    if PROXY in modes:
+    if PROXY in plan.modes:
         proxy = run("stock", PROXY)
         found[PROXY] = {name: _compared(stock, proxy, name)["differences"] for name in RUNS}
     return found
@@ -210,17 +214,19 @@ def verdicts(all_found: Mapping[str, Found]) -> list[tuple[str, bool, str]]:
 
 
 def _of_shallow(shallow: Mapping[str, Found]) -> Iterable[tuple[str, bool, str]]:
-    yield _claim(
-        "stock: compiled results, losses and gradients are eager's",
-        shallow,
-        lambda found: _equal(found["stock"]),
-    )
     for mode in OTHERS:
         among = {
             name: found["compared"][mode] for name, found in shallow.items() if mode in found["compared"]
         }
         if among:
-            yield _claim(f"`{mode}`: the same as stock, and eager's results", among, _same)
+            yield _claim(f"`{mode}`: the same as stock", among, _same)
+    built = {name: found for name, found in shallow.items() if found["how"] == "built"}
+    if built:
+        yield _claim(
+            "compiled results, losses and gradients are eager's, in stock and in these modes",
+            built,
+            lambda found: all(map(_equal, (found["stock"], *found["compared"].values()))),
+        )
     told = {name: _told(found) for name, found in shallow.items() if PROXY in found}
     what = set().union(*told.values())
     if told:
@@ -270,7 +276,7 @@ def _equal(runs: Mapping[str, Found]) -> bool:
 
 
 def _same(runs: Mapping[str, Found]) -> bool:
-    return _equal(runs) and all(seen["differences"] == [] for seen in runs.values())
+    return all(seen["seconds"] is not None and seen["differences"] == [] for seen in runs.values())
 
 
 def _is_quick(found: Found) -> bool:
@@ -313,6 +319,7 @@ def _shallow_row(name: str, library: str, found: Found) -> tuple[str, ...]:
         _pair(str(found["graphs"].get(run, "none")) for run in RUNS),
         _pair(_time(found["stock"][run]) for run in RUNS),
         ", ".join(f"`{mode}`" for mode, runs in found["compared"].items() if _same(runs)) or "none",
+        "yes" if found["how"] == "built" else "no",
         ", ".join(sorted(_told(found))) or "nothing" if PROXY in found else "not tried",
     )
 
@@ -400,6 +407,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--part", choices=("shallow", "real"))
     parser.add_argument("--mode", dest="modes", action="append", choices=(*OTHERS, PROXY))
+    parser.add_argument("--unbuilt", dest="how", action="store_const", const="generated", default="built")
     parser.add_argument("--run", dest="runs", action="append", choices=RUNS)
     parser.add_argument("architectures", nargs="*", metavar="ARCHITECTURE")
     given = parser.parse_args(arguments)
@@ -410,6 +418,7 @@ def main(arguments: list[str]) -> int:
     chosen = [by_name[name] for name in given.architectures or by_name]
     plan = Plan(
         modes=() if given.part == "real" else tuple(given.modes or (*OTHERS, PROXY)),
+        how=given.how,
         runs=() if given.part == "shallow" else tuple(given.runs or RUNS),
     )
     run_all(chosen, given.jobs, plan)
