@@ -286,6 +286,14 @@ def downstream_vllm(session: nox.Session, engine: str) -> None:
         session.run("python", "downstream/vllm/verify.py", engine)
 
 
+@nox.session(name="downstream-models", python="3.11")
+def downstream_models(session: nox.Session) -> None:
+    """Compile whole models, for docs/downstream-models.md; with -- NAME ..., these are compiled anew."""
+    environments.install_models(session)
+    with discarding(session):
+        session.run("python", "downstream/models/verify.py", *session.posargs, env=WITH_BYTECODE)
+
+
 @nox.session(name="bench-vllm", python="3.11")
 def bench_vllm(session: nox.Session) -> None:
     """Measure the start of a vLLM engine against its depth, where stock hangs, for docs/performance.md."""

