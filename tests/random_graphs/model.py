@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import linecache
 from collections.abc import Callable
 from types import CodeType
@@ -19,6 +20,9 @@ from . import feeds, ops
 
 NAMESPACE = "random_graphs"
 library = torch.library.Library(NAMESPACE, "DEF")
+
+# PyTorch 2.0 does not.
+_TAKES_TAGS = "tags" in inspect.signature(library.define).parameters
 
 # Where each kind of subgraph is found: a module and a name in it.
 _SUBGRAPHS = {
@@ -98,6 +102,9 @@ class Model:
         self._strides = strides
         _forget_fallbacks()
         names: dict[str, Any] = {"torch": torch, "F": F, "subgraphs": FOUND}
+        # All of them before any is looked up: PyTorch 2.0 keeps of a name the overloads that it had then.
+        for index, op in enumerate(graph["ops"]):
+            _declare(ops.schema(op, self._name(index)), op)
         for index, op in enumerate(graph["ops"]):
             names[f"op{index}"] = self._defined(index, op)
         exec(_code(graph), names)
@@ -129,20 +136,11 @@ class Model:
     def _defined(self, index: int, op: dict[str, Any]) -> Any:
         name = self._name(index)
         kernel, fake = _KERNELS[op["returns"]]
-        function = self._define(ops.schema(op, name), op, self._recording(index, op, kernel), fake)
+        function = _implement(name, self._recording(index, op, kernel), fake)
         if op["grad"]:
             self._add_gradient(name, function, op)
         _HAVING[op["has"]](function)
         return function
-
-    def _define(self, schema: str, op: dict[str, Any], kernel: Any, fake: Any) -> Any:
-        name = schema.partition("(")[0]
-        tags = tuple(getattr(torch.Tag, tag) for tag in op["tags"] if hasattr(torch.Tag, tag))
-        library.define(schema, tags=tags) if tags else library.define(schema)
-        library.impl(name, kernel, "CPU")
-        library.impl(name, lambda *args, **kwargs: fake(_first(args, kwargs)), "Meta")
-        packet, _, overload = name.partition(".")
-        return getattr(getattr(getattr(torch.ops, NAMESPACE), packet), overload or "default")
 
     def _recording(self, index: int, op: dict[str, Any], kernel: Any) -> Any:
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -157,8 +155,9 @@ class Model:
 
     def _add_gradient(self, name: str, forward: Any, op: dict[str, Any]) -> None:
         """Let the op of that name have a gradient, which is an op with the same tags."""
-        schema = f"{name.replace('.', '_')}_backward(Tensor g, Tensor x) -> Tensor"
-        backward = self._define(schema, op, self._recording(-1, {"mutates": False}, _doubled), _empty)
+        name_backward = f"{name.replace('.', '_')}_backward"
+        _declare(f"{name_backward}(Tensor g, Tensor x) -> Tensor", op)
+        backward = _implement(name_backward, self._recording(-1, {"mutates": False}, _doubled), _empty)
 
         class Differentiable(torch.autograd.Function):
             @staticmethod
@@ -177,6 +176,19 @@ class Model:
 
         # PyTorch 2.0's Dynamo refuses an autograd.Function; so it stands behind the dispatcher.
         library.impl(name, lambda *args, **kwargs: Differentiable.apply(kwargs, *args), "Autograd")
+
+
+def _declare(schema: str, op: dict[str, Any]) -> None:
+    tags = tuple(getattr(torch.Tag, tag) for tag in op["tags"] if hasattr(torch.Tag, tag))
+    library.define(schema, tags=tags) if tags and _TAKES_TAGS else library.define(schema)
+
+
+def _implement(name: str, kernel: Any, fake: Any) -> Any:
+    """Return the op of that name, which was declared, with a kernel and with what the compiler knows of it."""
+    library.impl(name, kernel, "CPU")
+    library.impl(name, lambda *args, **kwargs: fake(_first(args, kwargs)), "Meta")
+    packet, _, overload = name.partition(".")
+    return getattr(getattr(getattr(torch.ops, NAMESPACE), packet), overload or "default")
 
 
 def _first(args: Any, kwargs: Any) -> Any:

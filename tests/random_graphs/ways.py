@@ -135,7 +135,8 @@ class Ways:
         suspected = [way for way in differing if way not in MADE_TO_DIFFER]
         findings: dict[str, list[str]] = {}
         if suspected:
-            again = differences(self.compile(graph, *dict.fromkeys(["stock", "stock again", *suspected])))
+            names = [way for way in seen if way not in MADE_TO_DIFFER]
+            again = differences(self.compile(graph, *dict.fromkeys([*names, "stock again"])))
             if "stock again" not in differing and "stock again" not in again:
                 findings = {way: names for way, names in again.items() if way in suspected}
         return Outcome(seen, differing, findings, bool(suspected) and not findings)
@@ -202,9 +203,15 @@ def differing(stock: dict[str, Any], other: dict[str, Any], way: str) -> list[st
 
 
 def differences(seen: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
-    """Return what differs from stock in each way, of those in which something does."""
-    compared = {way: differing(seen["stock"], other, way) for way, other in seen.items() if way != "stock"}
-    return {way: names for way, names in compared.items() if names}
+    """Return what differs from stock in each way, of those in which something does.
+
+    "fallbacks" differ where lowering-hooks counted others than in the first of its ways.
+    """
+    found = {way: differing(seen["stock"], other, way) for way, other in seen.items() if way != "stock"}
+    counted = {way: other["fallbacks"] for way, other in seen.items() if "fallbacks" in other}
+    for way, fallbacks in counted.items():
+        found[way] += ["fallbacks"] if fallbacks != next(iter(counted.values())) else []
+    return {way: names for way, names in found.items() if names}
 
 
 @contextlib.contextmanager
