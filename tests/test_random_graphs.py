@@ -64,7 +64,7 @@ def test_stock_compiles_most(compiled) -> None:
     totals, graphs = compiled.counts.totals, compiled.counts.graphs
     assert graphs >= GRAPHS
     assert totals["compiled"] > graphs / 3
-    assert totals["tensors handed to kernels"] > graphs
+    assert totals["tensors handed to kernels"] > graphs / 2
     assert totals["unstable"] <= graphs / 20
 
 
@@ -85,8 +85,8 @@ def test_a_plain_set_proxy_is_seen(compiled) -> None:
     assert counted["same"] < counted["graphs"]
 
 
-def test_a_text_that_realizes_is_seen(compiled) -> None:
-    """A text that realizes what it describes differs in some of the first graphs."""
+def test_a_text_that_copies_is_seen(compiled) -> None:
+    """A text that copies what it describes differs in some of the first graphs."""
     counted = compiled.counts.same["meddling"]
     assert counted["same"] < counted["graphs"]
 

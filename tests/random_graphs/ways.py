@@ -31,8 +31,8 @@ WAYS: Final = {
     "plain": "stock",
     "meddling": "stock",
 }
-# Under a set proxy the branch is another one, and so may be the code: kernels must see what they see in stock.
-UNDER_A_SET_PROXY: Final = ("strides", "constraints", "error", "equal", "undefined")
+# Under a set proxy the branch is another one, and so may be the code: what kernels are handed must be stock's.
+UNDER_A_SET_PROXY: Final = ("strides", "constraints", "guards", "warnings", "error", "equal")
 # Seconds that one graph may take in one way.
 DEADLINE: Final = 240
 # A process is replaced after so many graphs: it holds all that they defined.
