@@ -21,7 +21,17 @@ from .feeds import FEEDS, KEEPING, Pick, Shape, drawn
 Graph = dict[str, Any]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
-SHAPES: tuple[Shape, ...] = ((4, 6), (5, 3), (3, 4, 5), (2, 3, 4), (2, 3, 4, 5), (1, 4, 4, 4), (6,), (3, 1))
+SHAPES: tuple[Shape, ...] = (
+    (4, 6),
+    (5, 3),
+    (3, 4, 5),
+    (2, 3, 4),
+    (2, 3, 4, 5),
+    (1, 4, 4, 4),
+    (2, 2, 3, 5),
+    (6,),
+    (3, 1),
+)
 LAYOUTS = ("contiguous", "transposed", "sliced", "channels last")
 # Names what torch._functorch.config.custom_op_default_layout_constraint is set to (2.6-2.15).
 DEFAULT_CONSTRAINTS = ("", "needs_fixed_stride_order", "needs_exact_strides", "flexible_layout")
