@@ -9,15 +9,15 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from installed import RELEASE
+from installed import RELEASE, SERIES
 from random_graphs.counting import Counts
 from random_graphs.strategies import Graph, each_of
-from random_graphs.ways import MADE_TO_DIFFER, Outcome, Ways, compiling_in
+from random_graphs.ways import MADE_TO_DIFFER, Outcome, Ways, processes
 
 HOOKED = ("graph", "cut", "set_proxy")
 GRAPHS = 50
-# The ways that are made to differ have so many graphs to differ in.
-GRAPHS_MADE_TO_DIFFER = 20
+# On the other series an op of the allow list has the constraint that it has without.
+PLAIN_DIFFERS = RELEASE.layout_constraint != "none"
 
 
 class Compiled:
@@ -37,10 +37,16 @@ class Compiled:
                 self.findings.append(f"graph {number}: {error}")
 
     def _check(self, graph: Graph) -> None:
-        is_early = self.counts.graphs < GRAPHS_MADE_TO_DIFFER
-        outcome = self._ways.outcome(graph, "stock", *HOOKED, *(MADE_TO_DIFFER if is_early else ()))
+        # What is made to differ is compiled until it has.
+        rest = [way for way in MADE_TO_DIFFER if not self.differs(way) and (way != "plain" or PLAIN_DIFFERS)]
+        outcome = self._ways.outcome(graph, "stock", *HOOKED, *rest)
         self.counts.add(graph, outcome)
         raise_findings(graph, outcome)
+
+    def differs(self, way: str) -> bool:
+        """Whether a graph differed from stock in that way."""
+        counted = self.counts.same.get(way)
+        return counted is not None and counted["same"] < counted["graphs"]
 
 
 def raise_findings(graph: Graph, outcome: Outcome) -> None:
@@ -50,7 +56,7 @@ def raise_findings(graph: Graph, outcome: Outcome) -> None:
 
 @pytest.fixture(scope="module")
 def compiled() -> Iterator[Compiled]:
-    with compiling_in(["stock", *HOOKED, *MADE_TO_DIFFER]) as ways:
+    with processes() as ways:
         yield Compiled(ways)
 
 
@@ -59,11 +65,11 @@ def test_nothing_differs(compiled) -> None:
     assert compiled.findings == []
 
 
-def test_stock_compiles_most(compiled) -> None:
-    """Most graphs are no errors, and they hand tensors to kernels."""
+def test_stock_compiles_many(compiled) -> None:
+    """Many graphs are no errors, most of them on newer series, and they hand tensors to kernels."""
     totals, graphs = compiled.counts.totals, compiled.counts.graphs
     assert graphs >= GRAPHS
-    assert totals["compiled"] > graphs / 3
+    assert totals["compiled"] > (graphs / 2 if SERIES > (2, 4) else graphs / 5)
     assert totals["tensors handed to kernels"] > graphs / 2
     assert totals["unstable"] <= graphs / 20
 
@@ -77,18 +83,17 @@ def test_the_hooks_were_there(compiled) -> None:
     assert same["cut"]["cut"] > same["cut"]["texts"] / 2 > 0
 
 
+@pytest.mark.skipif(
+    not PLAIN_DIFFERS, reason="an op of the allow list has the constraint that it has without"
+)
 def test_a_plain_set_proxy_is_seen(compiled) -> None:
-    """A set proxy that records no layout constraint differs in some of the first graphs."""
-    if RELEASE.layout_constraint == "none":
-        pytest.skip("on this series an op of the allow list has the constraint that it has without")
-    counted = compiled.counts.same["plain"]
-    assert counted["same"] < counted["graphs"]
+    """A set proxy that records no layout constraint differs in one of the graphs."""
+    assert compiled.differs("plain")
 
 
 def test_a_text_that_copies_is_seen(compiled) -> None:
-    """A text that copies what it describes differs in some of the first graphs."""
-    counted = compiled.counts.same["meddling"]
-    assert counted["same"] < counted["graphs"]
+    """A text that copies what it describes differs in one of the graphs."""
+    assert compiled.differs("meddling")
 
 
 def test_a_seed_is_a_graph() -> None:
@@ -102,3 +107,18 @@ def test_a_seed_is_a_graph() -> None:
     graphs = [json.loads(json.dumps(graph)) for graph in drawn()]
     assert graphs == [json.loads(json.dumps(graph)) for graph in drawn()]
     assert len({json.dumps(graph) for graph in graphs}) > 19
+
+
+def test_what_is_found_is_shrunk() -> None:
+    """What is raised for a graph is raised for a small one."""
+
+    def check(graph: Graph) -> None:
+        if any("core" in op["tags"] for op in graph["ops"]):
+            raise AssertionError(json.dumps(graph))
+
+    errors = [error for _, error in each_of(40, ["cond"], check) if error is not None]
+    assert len(errors) > 1
+    graph = json.loads(str(errors[0]))
+    assert len(graph["ops"]) == len(graph["inputs"]) == 1
+    assert len(graph["lines"]) < 3
+    assert not graph["dynamic"]

@@ -3,7 +3,8 @@
 ``python tools/make_random_graphs.py measure [COUNT]`` compiles so many graphs, 2,000 by default, on the PyTorch that
 runs it, and writes down in ``docs/random-graphs.json`` what they were made of and how they came out; of the other
 series that file keeps what it had.  It fails where a claim of the page does not hold, and prints the smallest graph
-for each difference.  ``python tools/make_random_graphs.py draw`` makes the page of the file.  ``--check`` changes
+for each difference.  ``python tools/make_random_graphs.py replay GRAPH.json`` compiles such a graph again, and prints
+what differs in which way.  ``python tools/make_random_graphs.py draw`` makes the page of the file.  ``--check`` changes
 nothing, and fails where the page is not the one that the file makes, or a claim does not hold of what is in it;
 drawing and checking need nothing but ``packaging``.
 """
@@ -77,7 +78,7 @@ def measure(count: int) -> int:
     """Compile the graphs, write down how they came out, and return 1 where a claim does not hold."""
     from random_graphs.counting import PARTS, Counts
     from random_graphs.strategies import Graph, each_of
-    from random_graphs.ways import compiling_in
+    from random_graphs.ways import processes
 
     counts, findings, begun = Counts(), [], time.monotonic()
 
@@ -104,7 +105,7 @@ def measure(count: int) -> int:
             },
         }
 
-    with compiling_in(["stock", *WAYS]) as ways:
+    with processes() as ways:
         series = ".".join(ways.torch.split(".")[:2])
 
         def check(graph: Graph) -> None:
@@ -131,6 +132,19 @@ def measure(count: int) -> int:
     broken = broken_claims(series, found)
     print("\n".join(broken), file=sys.stderr)
     return 1 if broken else 0
+
+
+def replay(graph: dict[str, Any]) -> int:
+    """Compile one graph, print what differs in each way, and return 1 where something does that must not."""
+    from random_graphs.ways import processes
+
+    with processes() as ways:
+        outcome = ways.outcome(graph, "stock", *WAYS)
+    print("\n".join([*graph["functions"], *graph["lines"]]))
+    print(f"stock: {outcome.seen['stock'].get('error') or 'compiled'}")
+    for way in WAYS:
+        print(f"{way}: {', '.join(outcome.differing.get(way, ['the same']))}")
+    return 1 if outcome.findings else 0
 
 
 def read() -> dict[str, Any]:
@@ -263,6 +277,8 @@ def _parts(data: dict[str, Any]) -> str:
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["measure"] and len(arguments) < 3:
         return measure(int(arguments[1]) if len(arguments) > 1 else GRAPHS)
+    if arguments[:1] == ["replay"] and len(arguments) == 2:
+        return replay(json.loads(Path(arguments[1]).read_text()))
     if arguments == ["draw"]:
         PAGE.write_text(page(read()))
         return 0

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -72,7 +72,6 @@ class Ways:
     """Compiles graphs in several ways.
 
     Args:
-        ways: Names of :data:`WAYS`.
         folder: Where files go, such as what was compiled.
 
     Attributes:
@@ -80,9 +79,7 @@ class Ways:
         subgraphs: The kinds of subgraphs that it has.
     """
 
-    def __init__(self, ways: Sequence[str], folder: Path) -> None:
-        self.ways = list(ways)
-        self._folder = folder
+    def __init__(self, folder: Path) -> None:
         self._number = 0
         self._processes: dict[str, _Process] = {}
         address = folder / "socket"
@@ -118,18 +115,17 @@ class Ways:
         return self._log.read_text(errors="replace")[-3000:]
 
     def compile(self, graph: dict[str, Any], *ways: str) -> dict[str, dict[str, Any]]:
-        """Return what was seen of ``graph`` in each way, all by default; the processes work side by side."""
+        """Return what was seen of ``graph`` in each of these ways; the processes work side by side."""
         self._number += 1
         task = json.dumps({"graph": graph, "number": self._number}) + "\n"
-        names = ways or self.ways
-        for way in names:
+        for way in ways:
             process = self._process(way)
             process.lines.write(task)
             process.lines.flush()
-        return {way: self._answer(way) for way in names}
+        return {way: self._answer(way) for way in ways}
 
     def outcome(self, graph: dict[str, Any], *ways: str) -> Outcome:
-        """Compile ``graph`` in each way, all by default; where something differs, once more."""
+        """Compile ``graph`` in each of these ways; where something differs that must not, once more."""
         seen = self.compile(graph, *ways)
         differing = differences(seen)
         suspected = [way for way in differing if way not in MADE_TO_DIFFER]
@@ -215,10 +211,10 @@ def differences(seen: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
 
 
 @contextlib.contextmanager
-def compiling_in(ways: Sequence[str]) -> Iterator[Ways]:
-    """Start processes for each of ``ways``, and end them with the block."""
+def processes() -> Iterator[Ways]:
+    """Have processes to compile in, which end with the block."""
     with tempfile.TemporaryDirectory(prefix="lh", ignore_cleanup_errors=True) as folder:
-        found = Ways(ways, Path(folder))
+        found = Ways(Path(folder))
         try:
             yield found
         finally:
