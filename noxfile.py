@@ -63,6 +63,8 @@ NOT_MEASURED = (
 # Names the benchmarks in the order of docs/performance.md.
 BENCHMARKS = ("scaling", "floor", "share", "overhead", "graph_text", "ir_text", "import_cost")
 
+RANDOM_GRAPHS = "tools/make_random_graphs.py"
+
 
 def run_tests(session: nox.Session, *arguments: str, **variables: str) -> None:
     """Run pytest with two processes; the tests of one file share the compiles of a session fixture."""
@@ -314,6 +316,16 @@ def printed_ir(session: nox.Session, row: Release) -> None:
             "python", "tools/make_printed_ir.py", "measure", output, *session.posargs, env=WITH_BYTECODE
         )
     session.run(sys.executable, "tools/make_printed_ir.py", "draw", external=True)
+
+
+@nox.session(name="random-graphs")
+@nox.parametrize("python,row", environments.random_graphs())
+def random_graphs(session: nox.Session, row: Release) -> None:
+    """Write docs/random-graphs.md: 2,000 random graphs, compiled as stock and hooked; with -- 99, so many."""
+    environments.install_torch(session, row.verified_with)
+    with discarding(session):
+        session.run("python", RANDOM_GRAPHS, "measure", *session.posargs, env=WITH_BYTECODE)
+    session.run(sys.executable, RANDOM_GRAPHS, "draw", external=True)
 
 
 @nox.session

@@ -77,6 +77,14 @@ def covered() -> list[object]:
     return on(*(row for row in RELEASES if row.series in COVERED))
 
 
+def random_graphs() -> list[object]:
+    """Return the parameters of a session that runs on the newest series of each log text, and on those named."""
+    named = " ".join(sys.argv)
+    return on(
+        *(row for row in RELEASES if row in (NEWEST, NEWEST_EAGER) or f"(torch='{row.series}')" in named)
+    )
+
+
 def group(name: str) -> tuple[str, ...]:
     """Return the requirements of a group of ``[dependency-groups]`` in pyproject.toml."""
     return nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), name)

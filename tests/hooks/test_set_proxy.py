@@ -228,7 +228,7 @@ def test_an_op_that_has_a_lowering(library, monkeypatch) -> None:
     monkeypatch.setitem(lowering.lowerings, op, print)
     counted = []
 
-    def count(name: str, op: object, *, is_admitted: bool) -> None:
+    def count(name: str, op: object, *, is_allowed: bool) -> None:
         counted.append(name)
 
     assert "proxied::lowered" in AllowListProxy(set(NAMES), {"proxied"}, count)
@@ -280,6 +280,24 @@ def test_a_fixed_stride_order(library) -> None:
     else:
         assert let_in
         assert recorded is (None if RELEASE.layout_constraint == "none" else lowering.constrain_to_fx_strides)
+
+
+@pytest.mark.fresh_process(beside_inductor=True)
+def test_an_op_that_is_refused_is_counted() -> None:
+    """An op of an allowed namespace that takes Inductor's own way is a fallback, too, and it is allowed."""
+    from lowering_hooks.hooks import allow_list
+
+    allow_list.record_layout_constraints = lambda lowering, ops: False
+    lowering_hooks.allow("refused")
+    assert lowering_hooks.apply("set_proxy").state == "active"
+    library = Library("refused", "DEF")
+    library.define("op(Tensor x) -> Tensor")
+    library.impl("op", lambda x: x.contiguous() * 2, "CPU")
+    library.impl("op", lambda x: x.new_empty(x.shape), "Meta")
+    torch.compile(lambda x: torch.ops.refused.op(x.sin()))(torch.randn(4, 6))
+    report = lowering_hooks.report()
+    assert [(op.op, op.fallbacks) for op in report.ops] == [("refused.op.default", 1)]
+    assert report.not_allowed == ()
 
 
 def test_a_series_that_loses_strides(library, monkeypatch, caplog) -> None:
