@@ -87,7 +87,9 @@ def is_plain(op: Any) -> bool:
         return False
     if not schema.returns or any(str(part.type) != "Tensor" for part in schema.returns):
         return False
-    return any("Tensor" in str(part.type) for part in schema.arguments)
+    # A factory makes its result on the device that it is told, which is not where its arguments are in a trace.
+    is_factory = any(part.name == "device" for part in schema.arguments)
+    return any("Tensor" in str(part.type) for part in schema.arguments) and not is_factory
 
 
 def _has_mirror(op: Any) -> bool:

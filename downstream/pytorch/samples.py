@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -80,12 +81,17 @@ def samples(name: str, op: Any, count: int, *, requires_grad: bool) -> Iterator[
         for index, sample in enumerate(itertools.islice(known, count)):
             yield Sample(
                 f"{name}/{str(dtype).removeprefix('torch.')}/{index}",
-                op.op,
+                _function(op.op),
                 (sample.input, tuple(sample.args), dict(sample.kwargs)),
                 is_differentiable,
             )
     except Exception as error:  # the database's own: some need a GPU to list anything
         yield Missing(name, f"{type(error).__name__}: {error}".split("\n")[0][:200])
+
+
+def _function(op: Any) -> Any:
+    """Return ``op`` as a function of Python, which PyTorch 2.0 compiles nothing else than."""
+    return op if isinstance(op, types.FunctionType) else lambda *args, **kwargs: op(*args, **kwargs)
 
 
 def seed() -> None:

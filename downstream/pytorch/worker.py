@@ -28,10 +28,13 @@ from demo_compiling import install_plain_set_proxy
 from torch._inductor import lowering
 from torch._inductor.compile_fx import compile_fx, compile_fx_inner
 from torch._inductor.decomposition import decompositions
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from mirrors import NAMESPACE, Mirrors, is_plain
 from samples import DATABASES, FALLBACKS, TRACED, Missing, Sample, operators, samples, seed
+
+# Stands in a text that passed the limit.
+CUT = "lowering-hooks cut this text"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,6 +158,7 @@ class Worker:
         faulthandler.cancel_dump_traceback_later()
         if not kept:
             seen["code"] = [hashlib.sha256(source.encode()).hexdigest()[:16] for source in seen["code"]]
+            seen["is_cut"] = CUT in seen["message"]
             seen["whole_message"] = hashlib.sha256(seen["message"].encode()).hexdigest()[:16]
             seen["message"] = "\n".join(line[:500] for line in seen["message"].split("\n")[:2])
         _say(name=name, seen=seen)
