@@ -34,6 +34,8 @@ NEWEST_EAGER = next(row for row in RELEASES if row.log_text == "eager")
 ERAS = ("2.0", "2.4", "2.12", NEWEST.series)
 # Names the series that docs/printed-ir.md was made after: the oldest, one from the middle and the newest.
 PRINTED_IR = ("2.0", "2.8", NEWEST.series)
+# Names the series whose own samples docs/downstream-pytorch.md compiles: one of each era, and the newest.
+PYTORCH_SAMPLES = ("2.0", "2.4", "2.9", "2.12", NEWEST.series)
 # Names releases that the table lacks, on which only the contract is checked.
 PATCH_RELEASES = ("2.0.0", "2.4.0", "2.5.0", "2.7.0", "2.9.0", "2.12.0", "2.14.0")
 # Names the vLLM that has a proxy of its own, and one from before it had, where stock hangs.
@@ -66,6 +68,11 @@ def on(*rows: Release) -> list[object]:
 def printed_ir() -> list[object]:
     """Return the parameters of a session that runs on each series of PRINTED_IR."""
     return on(*(row for row in reversed(RELEASES) if row.series in PRINTED_IR))
+
+
+def pytorch_samples() -> list[object]:
+    """Return the parameters of a session that runs on each series of PYTORCH_SAMPLES."""
+    return on(*(row for row in reversed(RELEASES) if row.series in PYTORCH_SAMPLES))
 
 
 def group(name: str) -> tuple[str, ...]:

@@ -17,7 +17,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from compiling import run_worker
 
 WORKER: Final = Path(__file__).with_name("worker.py")
-SMALL: Final = ("custom_op_db", "autograd_function_db", "hop_db")
+SMALL_DATABASES: Final = ("custom_op_db", "autograd_function_db", "hop_db")
+# All of `op_db` is compiled in so many slices: what has compiled more holds more memory.
+SLICES: Final = 8
+# A sample of every third operator that is compiled is built, run and compared with eager, too.
+BUILT_EVERY: Final = 3
+# Every how many operators of `op_db` one is compiled with a plain set proxy.
+PLAIN_EVERY: Final = 60
+# Name parts: what is compiled of the small databases, and what is built, too.
+SMALL, BUILT = "small", "built"
 # Maps each way to its mode of `compiling.MODES`.
 WAYS: Final = {
     "stock": "stock",
@@ -27,6 +35,7 @@ WAYS: Final = {
     "set_proxy": "set_proxy",
     "nothing_allowed": "nothing_allowed",
 }
+# Names the ways of the parts that are built: a compiler takes seconds.
 BUILT_WAYS: Final = ("stock", "call_function", "set_proxy", "nothing_allowed")
 # Names the way that shows what a difference looks like: stock with an allow list that says yes and no more.
 PLAIN: Final = "plain set proxy"
@@ -97,28 +106,25 @@ class Share:
 
     Attributes:
         every: Every how many operators of `op_db` one is taken.
-        slices: How many workers share them, one after the other in each way.
-        built_every: Every how many operators one sample is built, run and compared with eager.
-        plain_every: Every how many operators is compiled with a plain set proxy.
+        first: The number of the first.
     """
 
-    every: int
-    slices: int
-    built_every: int
-    plain_every: int
+    every: int = 1
+    first: int = 0
 
     def tasks(self) -> Iterable[tuple[str, dict[str, Any], tuple[str, ...]]]:
         """Return the name of each part, the options of its workers, and the ways it is compiled in."""
-        ways = tuple(WAYS)
-        for number in range(self.slices):
-            options = {"databases": ["op_db"], "every": self.every * self.slices, "first": number * self.every}
-            yield f"op_db-{number}", options, ways
-        yield "small", {"databases": list(SMALL)}, ways
+        slices = -(-SLICES // self.every)
+        for number in range(slices):
+            options = {"every": self.every * slices, "first": self.first + self.every * number}
+            yield f"op_db-{number}", {"databases": ["op_db"], **options}, tuple(WAYS)
+        yield SMALL, {"databases": list(SMALL_DATABASES)}, tuple(WAYS)
+        plain = {"databases": ["op_db"], "every": PLAIN_EVERY}
+        yield PLAIN, plain, ("stock", PLAIN)
         built = {"is_built": True, "deadline": 600.0}
-        yield "built-small", {"databases": list(SMALL), **built}, BUILT_WAYS
-        sparse = {"databases": ["op_db"], "every": self.built_every, **built}
-        yield "built", sparse, BUILT_WAYS
-        yield PLAIN, {"databases": ["op_db"], "every": self.plain_every}, ("stock", PLAIN)
+        yield f"{SMALL} {BUILT}", {"databases": list(SMALL_DATABASES), **built}, BUILT_WAYS
+        thinner = {"every": BUILT_EVERY * self.every, "first": self.first}
+        yield BUILT, {"databases": ["op_db"], **thinner, **built}, BUILT_WAYS
 
 
 def run_all(share: Share, folder: Path, processes: int) -> dict[str, dict[str, Found]]:

@@ -25,13 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from compiling import Recorder, compiling_nothing, start
 from demo_compiling import install_plain_set_proxy
+from mirrors import NAMESPACE, Mirrors, is_plain
+from samples import DATABASES, FALLBACKS, TRACED, Missing, Sample, operators, samples, seed
 from torch._inductor import lowering
 from torch._inductor.compile_fx import compile_fx, compile_fx_inner
 from torch._inductor.decomposition import decompositions
 from torch.utils._pytree import tree_flatten, tree_unflatten
-
-from mirrors import NAMESPACE, Mirrors, is_plain
-from samples import DATABASES, FALLBACKS, TRACED, Missing, Sample, operators, samples, seed
 
 # Stands in a text that passed the limit.
 CUT = "lowering-hooks cut this text"
