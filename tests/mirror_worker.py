@@ -39,4 +39,5 @@ def compile_it() -> None:
         compile_fx(module, list(inputs))(*inputs)
 
 
-print(json.dumps(recorder.record(compile_it) | {"mirrors": changed}), flush=True)
+seen = recorder.record(compile_it)
+print(json.dumps(seen | {"mirrors": changed, "logged": recorder.log.characters}), flush=True)

@@ -50,6 +50,12 @@ def test_hooked_is_stock(seen, mode: str) -> None:
     assert differences(seen("stock"), seen(mode)) == []
 
 
+@pytest.mark.parametrize(("mode", "logs"), [("stock", False), ("graph", True), ("nothing_allowed", True)])
+def test_texts_are_written(seen, mode: str, logs: bool) -> None:
+    """In two of the modes Inductor's logs are written, so that looking at the IR is part of what is compared."""
+    assert (seen(mode)["logged"] > 1000) is logs
+
+
 def test_a_plain_set_proxy_is_found(seen) -> None:
     """A plain set proxy loses the layout constraints, and the comparison says so."""
     found = differences(seen("stock"), seen("stock", "plain"))
