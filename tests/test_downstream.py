@@ -40,7 +40,8 @@ def test_stock_compiles_mirrors(seen) -> None:
     stock = seen("stock")
     assert stock["error"] is None, stock["message"]
     assert stock["mirrors"] == 3
-    assert [name for name, _ in stock["strides"]] == ["log", "triu", "cumsum"]
+    # PyTorch 2.0 runs the graph once before it compiles it.
+    assert [name for name, _ in stock["strides"]][-3:] == ["log", "triu", "cumsum"]
     assert all(f"mirror.{name}" in stock["code"][0] for name in ("log", "triu", "cumsum"))
 
 
