@@ -6,6 +6,7 @@ import copy
 import sys
 from functools import cache as cached
 from pathlib import Path
+from traceback import FrameSummary
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ TESTS = Path(__file__).parent
 DOWNSTREAM = TESTS.parent / "downstream"
 sys.path[:0] = [str(DOWNSTREAM), str(DOWNSTREAM / "pytorch")]
 
-from compiling import differences, run_worker
+from compiling import _place, differences, run_worker
 from runs import PLAIN, WAYS, Found
 from verify import summary, verdicts
 
@@ -65,6 +66,13 @@ def test_a_plain_set_proxy_is_found(seen) -> None:
 
 # A little more than an eighth of the operators is to have.
 GRAPHS = 630
+
+
+def test_the_place_of_an_error(monkeypatch) -> None:
+    """An error in generated code is the same in two processes, whose files have other names."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/cache/a")
+    assert _place(FrameSummary("/cache/a/cw/cwvjoo.py", 7, "call")) == "generated code:call"
+    assert _place(FrameSummary("/torch/_inductor/graph.py", 7, "run")) == "graph.py:run"
 
 
 def compiles() -> dict[str, Any]:
