@@ -296,6 +296,21 @@ def downstream_models(session: nox.Session) -> None:
         session.run("python", "downstream/models/verify.py", *session.posargs, env=WITH_BYTECODE)
 
 
+@nox.session(name="downstream-pytorch")
+@nox.parametrize("python,row", environments.pytorch_samples())
+def downstream_pytorch(session: nox.Session, row: Release) -> None:
+    """Write docs/downstream-pytorch.md: PyTorch's own samples as in stock; -- --every N compiles fewer."""
+    environments.install_torch(session, row.verified_with, *group("samples"))
+    folder = ROOT / "build" / "downstream-pytorch"
+    shutil.rmtree(folder / row.series, ignore_errors=True)
+    verify = "downstream/pytorch/verify.py"
+    with discarding(session):
+        try:
+            session.run("python", verify, "measure", str(folder), *session.posargs, env=WITH_BYTECODE)
+        finally:
+            session.run(sys.executable, verify, "draw", external=True)
+
+
 @nox.session(name="bench-vllm", python="3.11")
 def bench_vllm(session: nox.Session) -> None:
     """Measure the start of a vLLM engine against its depth, where stock hangs, for docs/performance.md."""

@@ -19,6 +19,7 @@ WRITERS = (
     ("tools/make_random_graphs.py", "--check"),
     ("downstream/vllm/verify.py", "--check"),
     ("downstream/models/verify.py", "--check"),
+    ("downstream/pytorch/verify.py", "--check"),
     ("benchmarks/draw.py", "--check", "benchmarks/results", "docs"),
 )
 

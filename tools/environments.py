@@ -36,6 +36,8 @@ ERAS = ("2.0", "2.4", "2.12", NEWEST.series)
 PRINTED_IR = ("2.0", "2.8", NEWEST.series)
 # Names the series that coverage is measured on: some code is for old ones only.
 COVERED = ("2.0", "2.4", NEWEST.series)
+# Names the series whose own samples docs/downstream-pytorch.md compiles: one of each era, and the newest.
+PYTORCH_SAMPLES = ("2.0", "2.4", "2.9", "2.12", NEWEST.series)
 # Names releases that the table lacks, on which only the contract is checked.
 PATCH_RELEASES = ("2.0.0", "2.4.0", "2.5.0", "2.7.0", "2.9.0", "2.12.0", "2.14.0")
 # Names the vLLM that has a proxy of its own, and one from before it had, where stock hangs.
@@ -83,6 +85,11 @@ def random_graphs() -> list[object]:
     return on(
         *(row for row in RELEASES if row in (NEWEST, NEWEST_EAGER) or f"(torch='{row.series}')" in named)
     )
+
+
+def pytorch_samples() -> list[object]:
+    """Return the parameters of a session that runs on each series of PYTORCH_SAMPLES."""
+    return on(*(row for row in reversed(RELEASES) if row.series in PYTORCH_SAMPLES))
 
 
 def group(name: str) -> tuple[str, ...]:
