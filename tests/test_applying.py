@@ -224,6 +224,17 @@ def test_an_internal_that_raises(stand, told) -> None:
     assert len(told("WARNING")) == 1
 
 
+def test_a_caveat_is_told_once(stand, told) -> None:
+    """A WARNING tells it the first time; the status tells it each time that the strategy stands."""
+    del stand.lowering.add_layout_constraint
+    manager = Manager(Settings())
+    for _ in range(3):
+        assert "may be handed other strides" in manager.apply("set_proxy").reason
+        assert "may be handed" not in manager.apply("call_function").reason
+    (warning,) = told("WARNING")
+    assert warning.startswith("lowering-hooks hooked PyTorch 2.12.1 by set_proxy only: this PyTorch has no known")
+
+
 def test_a_forced_strategy_that_is_broken(stand, told) -> None:
     """The one that stands stays."""
     manager = Manager(Settings())

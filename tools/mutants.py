@@ -61,10 +61,10 @@ class DeleteStatement(Operator):  # type: ignore[misc]
 
 
 class ReturnNone(Operator):  # type: ignore[misc]
-    """Returns None in the place of a value."""
+    """Returns None in the place of a value, but of False, which means the same to nearly all callers."""
 
     def mutation_positions(self, node: Any) -> Iterator[Any]:
-        if isinstance(node, ReturnStmt) and node.children[1].get_code().strip() != "None":
+        if isinstance(node, ReturnStmt) and node.children[1].get_code().strip() not in ("None", "False"):
             yield node.start_pos, node.end_pos
 
     def mutate(self, node: Any, index: int) -> Any:

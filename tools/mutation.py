@@ -43,14 +43,23 @@ class Tests(NamedTuple):
 
 
 _APPLYING = ("test_applying.py", "hooks/test_call_function.py", "test_manager.py")
+_FORKED = "test_locks.py::test_a_forked_process_waits_for_no_lock"
 MODULES = {
     "compat/contract.py": Tests(("test_applying.py", "hooks/test_call_function.py"), ("compat/test_contract.py",)),
     "compat/releases.py": Tests(("test_applying.py",), ("compat/test_releases.py",)),
-    "lowering_hooks/asked.py": Tests(_APPLYING),
-    "lowering_hooks/manager.py": Tests((*_APPLYING, "test_locks.py")),
+    "lowering_hooks/asked.py": Tests(("test_asked.py", "test_applying.py")),
+    "lowering_hooks/manager.py": Tests((*_APPLYING, _FORKED)),
     "lowering_hooks/namespaces.py": Tests(("test_namespaces.py", "test_applying.py")),
-    "lowering_hooks/records.py": Tests(("test_records.py", "test_locks.py")),
-    "lowering_hooks/standing.py": Tests((*_APPLYING, "test_locks.py")),
+    "lowering_hooks/records.py": Tests(
+        (
+            "test_records.py",
+            "test_notebook.py",
+            "test_locks.py::test_nobody_waits_for_the_records",
+            "test_locks.py::test_records_of_many_threads",
+            "test_locks.py::test_a_reset_while_records_are_added_up",
+        )
+    ),
+    "lowering_hooks/standing.py": Tests(_APPLYING),
     "lowering_hooks/hooks/__init__.py": Tests(_APPLYING),
     "lowering_hooks/hooks/allow_list.py": Tests(("test_applying.py", "test_manager.py"), ("hooks/test_set_proxy.py",)),
     "lowering_hooks/hooks/call_function.py": Tests(_APPLYING, ("test_beside_others.py",)),
@@ -122,8 +131,10 @@ def run(copy: Copy, module: str, every: int, only: str) -> dict[str, Any]:
     found = found[::every]
     counts: Counter[str] = Counter()
     survivors = []
-    for mutant, outcome, _test in outcomes(copy, module, found):
+    for mutant, outcome, test in outcomes(copy, module, found):
         counts[outcome] += 1
+        with (BUILD / "log.txt").open("a") as log:
+            print(f"{sum(counts.values())}/{len(found)} {time.monotonic() - start:.0f} s {outcome} {test}", *mutant.key, file=log)
         if outcome == "survived":
             survivors.append(entry(module, mutant))
             print(json.dumps(survivors[-1], indent=1), flush=True)

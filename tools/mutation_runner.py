@@ -202,8 +202,12 @@ def _test(folder: Path, files: Sequence[str], first: Sequence[str], connection: 
         for descriptor in (1, 2):
             os.dup2(output, descriptor)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        import hypothesis
         import pytest
 
+        # Whether a test notices a mutant must not be a matter of luck.
+        hypothesis.settings.register_profile("mutation", derandomize=True, database=None)
+        hypothesis.settings.load_profile("mutation")
         options = ["-x", "-q", "-p", "no:cacheprovider", "-c", str(folder / "pyproject.toml"), "--rootdir", str(folder)]
         status = int(pytest.main([*options, *files], [_Plugin(folder, first)]))
     except BaseException:
