@@ -33,8 +33,8 @@ def test_a_text() -> None:
 def test_a_cut_text() -> None:
     """It is one text as well."""
     found = Records()
-    found.cut("lib.op.default", SITE, 1.5, 7, shown=False)
-    assert counted_once(found) == OpReport("lib.op.default", "0", "relu", 0, 1, 1.5, False, 7, 1, True)
+    found.cut("lib.op.default", SITE, 1.5, 7, shown=True)
+    assert counted_once(found) == OpReport("lib.op.default", "0", "relu", 0, 1, 1.5, True, 7, 1, True)
 
 
 def test_sums() -> None:
