@@ -94,10 +94,7 @@ class StandingStrategy:
             try:
                 messages = self._hook_by_plan(asked.strategy, means)
             except Exception as error:
-                problem = described(error)
-                messages = [(logging.WARNING, f"nothing is hooked by lowering-hooks: {problem}")]
-                if isinstance(self.standing, Idle):
-                    self.standing = Idle("inactive", problem)
+                messages = self._hook_nothing(described(error), means.version)
         self._settled = asked, inductor
         return messages
 
@@ -130,12 +127,15 @@ class StandingStrategy:
                 messages.append((logging.WARNING, f"{hooked} only: {'; '.join(warnings)}"))
             return messages
 
-        reason = "; ".join(broken)
+        return self._hook_nothing("; ".join(broken), means.version)
+
+    def _hook_nothing(self, reason: str, version: str | None) -> list[Message]:
+        """Leave what stands as it is, and return what is to be logged."""
         if isinstance(self.standing, Hooked):
             stays = f"lowering-hooks stays hooked by {self.standing.hook.strategy}"
             return [(logging.WARNING, f"{stays}: {reason}")]
         self.standing = Idle("inactive", reason)
-        text = f"nothing is hooked and PyTorch {means.version} runs as without lowering-hooks: {reason}"
+        text = f"nothing is hooked and PyTorch {version} runs as without lowering-hooks: {reason}"
         return [(logging.WARNING, text)]
 
     def _stands(self, strategy: Strategy, inductor: Inductor) -> bool:

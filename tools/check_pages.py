@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WRITERS = (
     ("tools/make_compatibility.py", "--check"),
     ("tools/make_printed_ir.py", "--check"),
+    ("tools/mutation.py", "--check"),
     ("downstream/vllm/verify.py", "--check"),
     ("benchmarks/draw.py", "--check", "benchmarks/results", "docs"),
 )

@@ -35,11 +35,17 @@ COSMIC_RAYS = (
     "ReplaceUnaryOperator_Delete_Not",
     "ReplaceUnaryOperator_Delete_USub",
     "ZeroIterationForLoop",
-    *(f"ReplaceBinaryOperator_{pair}" for pair in ("Add_Sub", "Sub_Add", "Mul_Add", "FloorDiv_Mul", "Mod_Mul")),
+    *(
+        f"ReplaceBinaryOperator_{pair}"
+        for pair in ("Add_Sub", "Sub_Add", "Mul_Add", "FloorDiv_Mul", "Mod_Mul")
+    ),
     *(f"ReplaceBinaryOperator_{pair}" for pair in ("BitAnd_BitOr", "BitOr_BitAnd")),
     *(f"ReplaceComparisonOperator_{pair}" for pair in ("Eq_NotEq", "NotEq_Eq", "Is_IsNot", "IsNot_Is")),
     *(f"ReplaceComparisonOperator_{pair}" for pair in ("Lt_LtE", "Lt_GtE")),
-    *(f"ReplaceComparisonOperator_{pair}" for pair in ("LtE_Lt", "LtE_Gt", "Gt_GtE", "Gt_LtE", "GtE_Gt", "GtE_Lt")),
+    *(
+        f"ReplaceComparisonOperator_{pair}"
+        for pair in ("LtE_Lt", "LtE_Gt", "Gt_GtE", "Gt_LtE", "GtE_Gt", "GtE_Lt")
+    ),
 )
 
 
@@ -50,7 +56,7 @@ class DeleteStatement(Operator):  # type: ignore[misc]
         if getattr(node, "type", "") == "simple_stmt" and _does_something(node.children[0]):
             yield node.children[0].start_pos, node.children[0].end_pos
 
-    def mutate(self, node: Any, index: int) -> Any:
+    def mutate(self, node: Any, index: int) -> Any:  # noqa: ARG002 - cosmic-ray passes it
         first = node.children[0]
         node.children[0] = Keyword("pass", first.start_pos, prefix=first.get_first_leaf().prefix)
         return node
@@ -67,7 +73,7 @@ class ReturnNone(Operator):  # type: ignore[misc]
         if isinstance(node, ReturnStmt) and node.children[1].get_code().strip() not in ("None", "False"):
             yield node.start_pos, node.end_pos
 
-    def mutate(self, node: Any, index: int) -> Any:
+    def mutate(self, node: Any, index: int) -> Any:  # noqa: ARG002 - cosmic-ray passes it
         node.children[1:] = [Keyword("None", node.children[1].start_pos, prefix=" ")]
         return node
 
@@ -156,7 +162,9 @@ class NegateCondition(Operator):  # type: ignore[misc]
         if kind == "comp_if":
             yield 1
         if kind == "if_stmt":
-            yield from (at + 1 for at, child in enumerate(node.children) if getattr(child, "value", "") == "elif")
+            yield from (
+                at + 1 for at, child in enumerate(node.children) if getattr(child, "value", "") == "elif"
+            )
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
@@ -195,6 +203,7 @@ class Mutant(NamedTuple):
         line: The lines that are others in the mutant, as the module has them.
         mutant: What the mutant has in their place.
         number: Counts the mutants of equal function, line and mutant from 1.
+        around: The function or method that has the place, as the module has it; empty outside of any.
         source: The source of the mutant.
     """
 
@@ -202,6 +211,7 @@ class Mutant(NamedTuple):
     line: str
     mutant: str
     number: int
+    around: str
     source: str
 
     @property
@@ -214,14 +224,12 @@ def mutants(source: str) -> list[Mutant]:
     """Return the mutants of a module, in the order of its lines."""
     tree = ast.parse(source)
     ignored, functions = _ignored_lines_and_spans(tree), _functions(tree)
-    found: dict[object, tuple[Position, str, str, str, str]] = {}
+    found: dict[object, tuple[Position, str, str, str, str, str]] = {}
     original = _meaning(source)
     operators = [get_operator(f"core/{name}")() for name in COSMIC_RAYS] + [operator() for operator in OWN]
     for operator in operators:
         module = get_ast(source)
-        positions = [
-            start for node in ast_nodes(module) for start, _end in operator.mutation_positions(node)
-        ]
+        positions = [start for node in ast_nodes(module) for start, _end in operator.mutation_positions(node)]
         for occurrence, start in enumerate(positions):
             if any(first <= start <= last for first, last in ignored):
                 continue
@@ -229,13 +237,14 @@ def mutants(source: str) -> list[Mutant]:
             meaning = None if mutated is None else _meaning(mutated)
             if meaning is None or meaning == original or meaning in found:
                 continue
-            what = _function_at(functions, start[0]), *_difference(source, mutated)
-            found[meaning] = (start, *what, mutated)
+            first, last, name = _function_at(functions, start[0])
+            around = "\n".join(source.splitlines()[first - 1 : last])
+            found[meaning] = (start, name, *_difference(source, mutated), around, mutated)
     count: Counter[tuple[str, str, str]] = Counter()
     result = []
-    for _start, function, line, mutant, mutated in sorted(found.values()):
+    for _start, function, line, mutant, around, mutated in sorted(found.values()):
         count[function, line, mutant] += 1
-        result.append(Mutant(function, line, mutant, count[function, line, mutant], mutated))
+        result.append(Mutant(function, line, mutant, count[function, line, mutant], around, mutated))
     return result
 
 
@@ -248,14 +257,28 @@ def _meaning(source: str) -> object:
 
 
 def _of_code(code: types.CodeType) -> object:
-    consts = tuple(_of_code(const) if isinstance(const, types.CodeType) else repr(const) for const in code.co_consts)
-    return code.co_name, code.co_code, consts, code.co_names, code.co_varnames, code.co_freevars, code.co_flags
+    consts = tuple(
+        _of_code(const) if isinstance(const, types.CodeType) else repr(const) for const in code.co_consts
+    )
+    return (
+        code.co_name,
+        code.co_code,
+        consts,
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_flags,
+    )
 
 
 def _difference(source: str, mutated: str) -> tuple[str, str]:
     """Return the lines that are others, before and after."""
     old, new = source.splitlines(), mutated.splitlines()
-    blocks = [code for code in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if code[0] != "equal"]
+    blocks = [
+        code
+        for code in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+        if code[0] != "equal"
+    ]
     first, last = blocks[0], blocks[-1]
     return _joined(old[first[1] : last[2]]), _joined(new[first[3] : last[4]])
 
@@ -269,6 +292,7 @@ Position = tuple[int, int]
 
 def _ignored_lines_and_spans(tree: ast.Module) -> list[tuple[Position, Position]]:
     """Return where a mutant would tell nothing: annotations, types, slots, DEBUG lines, assertions of ``zip``."""
+    # `_point` stands for the deletion of a statement: all that is mutated in it begins later.
     spans: list[tuple[Position, Position]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
@@ -277,9 +301,29 @@ def _ignored_lines_and_spans(tree: ast.Module) -> list[tuple[Position, Position]
             spans.append(_span(node.returns))
         if isinstance(node, ast.keyword) and node.arg == "strict":
             spans.append(_span(node))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
+            spans += map(_point, _needed(node))
         if isinstance(node, ast.stmt) and _tells_nothing(node):
             spans.append(_span(node))
     return spans
+
+
+def _needed(scope: ast.AST) -> list[ast.stmt]:
+    """Return the only assignment of each name in a function or module: without it nothing after it would run."""
+    stored: dict[str, list[ast.stmt]] = {}
+    pending = list(ast.iter_child_nodes(scope))
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            continue
+        pending += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name):
+                    stored.setdefault(target.id, []).append(node)
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            stored.setdefault(node.target.id, []).extend([node, node])
+    return [nodes[0] for nodes in stored.values() if len(nodes) == 1]
 
 
 # `_tells_nothing` knows a statement by how it begins.
@@ -302,6 +346,10 @@ def _span(node: Any) -> tuple[Position, Position]:
     return (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)
 
 
+def _point(node: Any) -> tuple[Position, Position]:
+    return (node.lineno, node.col_offset), (node.lineno, node.col_offset)
+
+
 def _functions(tree: ast.Module) -> list[tuple[int, int, str]]:
     """Return the first and last line and the qualified name of each function and class, outermost first."""
     found: list[tuple[int, int, str]] = []
@@ -319,6 +367,6 @@ def _functions(tree: ast.Module) -> list[tuple[int, int, str]]:
     return found
 
 
-def _function_at(functions: list[tuple[int, int, str]], line: int) -> str:
-    inside = [name for first, last, name in functions if first <= line <= last]
-    return inside[-1] if inside else ""
+def _function_at(functions: list[tuple[int, int, str]], line: int) -> tuple[int, int, str]:
+    inside = [function for function in functions if function[0] <= line <= function[1]]
+    return inside[-1] if inside else (1, 0, "")

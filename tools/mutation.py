@@ -3,7 +3,8 @@
 ``python tools/mutation.py [MODULE ...]`` makes the mutants of the modules (``mutants.py``), runs for each the tests
 that ``MODULES`` names until one fails (``mutation_runner.py``), and compares the mutants that no test noticed with
 ``docs/mutation/survivors.json``, which says of each why it may stay.  It fails where they are others.  With
-``--every K`` it runs each K-th mutant only, and with ``--only TEXT`` those whose function has that text in its name.
+``--every K`` it runs each K-th mutant only, with ``--only TEXT`` those whose function has that text in its name, and
+with ``--again`` only those that no test has noticed in an earlier run, and those of functions that were edited since.
 ``--page`` writes ``docs/mutation.md``, and ``--check`` compares it.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import json
 import sys
 import time
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "mutation"
-DATA = ROOT / "docs" / "mutation"
 PAGE = ROOT / "docs" / "mutation.md"
+MEASURED, SURVIVORS = (ROOT / "docs" / "mutation" / name for name in ("measured.json", "survivors.json"))
 
 
 class Tests(NamedTuple):
@@ -45,7 +47,9 @@ class Tests(NamedTuple):
 _APPLYING = ("test_applying.py", "hooks/test_call_function.py", "test_manager.py")
 _FORKED = "test_locks.py::test_a_forked_process_waits_for_no_lock"
 MODULES = {
-    "compat/contract.py": Tests(("test_applying.py", "hooks/test_call_function.py"), ("compat/test_contract.py",)),
+    "compat/contract.py": Tests(
+        ("test_applying.py", "hooks/test_call_function.py"), ("compat/test_contract.py",)
+    ),
     "compat/releases.py": Tests(("test_applying.py",), ("compat/test_releases.py",)),
     "lowering_hooks/asked.py": Tests(("test_asked.py", "test_applying.py")),
     "lowering_hooks/manager.py": Tests((*_APPLYING, _FORKED)),
@@ -61,13 +65,17 @@ MODULES = {
     ),
     "lowering_hooks/standing.py": Tests(_APPLYING),
     "lowering_hooks/hooks/__init__.py": Tests(_APPLYING),
-    "lowering_hooks/hooks/allow_list.py": Tests(("test_applying.py", "test_manager.py"), ("hooks/test_set_proxy.py",)),
-    "lowering_hooks/hooks/call_function.py": Tests(_APPLYING, ("test_beside_others.py",)),
-    "lowering_hooks/hooks/ir_text.py": Tests(("test_manager.py",), ("hooks/test_ir_text.py", "hooks/test_writing.py")),
+    "lowering_hooks/hooks/allow_list.py": Tests(
+        ("test_applying.py", "test_manager.py"), ("hooks/test_set_proxy.py",)
+    ),
+    "lowering_hooks/hooks/call_function.py": Tests(_APPLYING),
+    "lowering_hooks/hooks/ir_text.py": Tests(
+        ("test_manager.py", "test_applying.py"), ("hooks/test_ir_text.py", "hooks/test_writing.py")
+    ),
     "lowering_hooks/hooks/layout_constraints.py": Tests(("test_applying.py",), ("hooks/test_set_proxy.py",)),
     "lowering_hooks/hooks/limit.py": Tests((), ("hooks/test_writing.py", "hooks/test_ir_text.py")),
     "lowering_hooks/hooks/mark.py": Tests(_APPLYING),
-    "lowering_hooks/hooks/operator_text.py": Tests(_APPLYING, ("hooks/test_writing.py", "describe/test_op.py")),
+    "lowering_hooks/hooks/operator_text.py": Tests(_APPLYING, ("describe/test_op.py",)),
     "lowering_hooks/hooks/set_proxy.py": Tests(_APPLYING, ("hooks/test_set_proxy.py",)),
     "lowering_hooks/hooks/writing.py": Tests((), ("hooks/test_writing.py", "hooks/test_ir_text.py")),
 }
@@ -101,57 +109,81 @@ class _Stage:
         return result
 
 
-def outcomes(copy: Copy, module: str, found: Sequence[Mutant]) -> Iterator[tuple[Mutant, str, str]]:
-    """Yield each mutant with what came of it, and the test that noticed it."""
+def outcomes(copy: Copy, module: str, found: Sequence[Mutant]) -> Iterator[tuple[Mutant, dict[str, Any]]]:
+    """Yield each mutant with what came of it."""
     source = (ROOT / module).read_text()
     tests = MODULES[module]
     stages = [
-        _Stage(copy, files, torch=torch) for files, torch in ((tests.light, False), (tests.torch, True)) if files
+        _Stage(copy, files, torch=torch)
+        for files, torch in ((tests.light, False), (tests.torch, True))
+        if files
     ]
     try:
+        copy.write(module, f"{source}\nraise RuntimeError('on purpose')\n")
+        for stage in stages:
+            if stage.run().outcome == "passed":
+                raise SystemExit(f"{module}: the tests do not run it\n{copy.output()}")
         for mutant in found:
             copy.write(module, mutant.source)
-            result = None
+            seconds = 0.0
             for stage in stages:
                 result = stage.run()
+                seconds += result.seconds
                 if result.outcome != "passed":
                     break
-            assert result is not None
-            yield mutant, "survived" if result.outcome == "passed" else result.outcome, result.failed
+            if result.outcome == "broken":
+                raise SystemExit(f"{module}: no test was found\n{copy.output()}")
+            outcome = "survived" if result.outcome == "passed" else result.outcome
+            yield mutant, {"outcome": outcome, "test": result.failed, "seconds": round(seconds, 1)}
     finally:
         copy.write(module, source)
 
 
-def run(copy: Copy, module: str, every: int, only: str) -> dict[str, Any]:
+def run(copy: Copy, module: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """Run the mutants of a module, and return what came of them."""
     from mutants import mutants
 
     start = time.monotonic()
-    found = [mutant for mutant in mutants((ROOT / module).read_text()) if only in mutant.function]
-    found = found[::every]
-    counts: Counter[str] = Counter()
+    before = outcomes_before(module) if arguments.again else {}
+    found = mutants((ROOT / module).read_text())
+    found = [mutant for mutant in found if arguments.only in mutant.function][:: arguments.every]
+    noticed = {mutant: before.get(_hash(mutant), "survived") for mutant in found}
+    noticed = {mutant: outcome for mutant, outcome in noticed.items() if outcome != "survived"}
     survivors = []
-    for mutant, outcome, test in outcomes(copy, module, found):
-        counts[outcome] += 1
-        with (BUILD / "log.txt").open("a") as log:
-            print(f"{sum(counts.values())}/{len(found)} {time.monotonic() - start:.0f} s {outcome} {test}", *mutant.key, file=log)
-        if outcome == "survived":
-            survivors.append(entry(module, mutant))
-            print(json.dumps(survivors[-1], indent=1), flush=True)
-        if outcome == "broken":
-            raise SystemExit(f"{module}: no test was found")
-    seconds = round(time.monotonic() - start)
+    counts = Counter(noticed.values())
+    with _log(module).open("a" if arguments.again else "w") as log:
+        for mutant, came in outcomes(copy, module, [other for other in found if other not in noticed]):
+            counts[came["outcome"]] += 1
+            what = entry(module, mutant)
+            print(json.dumps({"hash": _hash(mutant), **came, **what}), file=log, flush=True)
+            if came["outcome"] == "survived":
+                survivors.append(what)
+                print(json.dumps(what, indent=1), flush=True)
     measured = {
         "mutants": len(found),
-        "every": every,
+        "every": arguments.every,
         "killed": counts["failed"],
         "timeout": counts["timeout"],
         "survived": counts["survived"],
-        "seconds": seconds,
+        "seconds": round(time.monotonic() - start),
         "date": datetime.date.today().isoformat(),
     }
     print(module, measured, flush=True)
     return {"measured": measured, "survivors": survivors, "keys": [entry(module, mutant) for mutant in found]}
+
+
+def _log(module: str) -> Path:
+    return BUILD / f"{module.replace('/', '-')}.jsonl"
+
+
+def _hash(mutant: Mutant) -> str:
+    return hashlib.sha256(repr((mutant.key, mutant.around)).encode()).hexdigest()
+
+
+def outcomes_before(module: str) -> dict[str, str]:
+    """Return what earlier runs of a module found out of mutants, by their hash."""
+    lines = _log(module).read_text().splitlines() if _log(module).exists() else []
+    return {found["hash"]: found["outcome"] for found in map(json.loads, lines)}
 
 
 def entry(module: str, mutant: Mutant) -> dict[str, Any]:
@@ -165,7 +197,7 @@ def entry(module: str, mutant: Mutant) -> dict[str, Any]:
 
 def listed() -> list[dict[str, Any]]:
     """Return the survivors that may stay."""
-    entries: list[dict[str, Any]] = json.loads((DATA / "survivors.json").read_text())
+    entries: list[dict[str, Any]] = json.loads(SURVIVORS.read_text())
     return entries
 
 
@@ -175,16 +207,88 @@ def _key(found: dict[str, Any]) -> tuple[Any, ...]:
 
 def differences(results: dict[str, dict[str, Any]]) -> list[str]:
     """Say where the survivors are others than those that are listed."""
-    reasons = {_key(known): known["reason"] for known in listed()}
+    known = {_key(entry_) for entry_ in listed()}
     problems = []
     for module, result in results.items():
         survived = {_key(survivor) for survivor in result["survivors"]}
         ran = {_key(mutant) for mutant in result["keys"]}
-        problems += [f"no test notices it, and the list has it not: {key}" for key in sorted(survived - set(reasons))]
-        for key in reasons:
-            if key[0] == module and key not in survived and (key in ran or result["measured"]["every"] == 1):
-                problems.append(f"{'a test notices it' if key in ran else 'no such mutant'}, and the list has it: {key}")
+        problems += [f"not in the list, and no test notices it: {key}" for key in sorted(survived - known)]
+        problems += [f"in the list, and a test notices it: {key}" for key in sorted(known & ran - survived)]
+        if result["measured"]["every"] == 1:
+            gone = {key for key in known if key[0] == module} - ran
+            problems += [f"in the list, and no such mutant: {key}" for key in sorted(gone)]
     return problems
+
+
+HEAD = """\
+# What the tests notice
+
+<!-- Written by `nox -s mutation` from mutation/. -->
+
+A mutant is the code with one place changed: a condition negated, an operand left out, a statement deleted, a number one
+higher. Where no test fails on it, either nobody tests what that place does, or it does nothing that anybody could
+notice. `nox -s mutation` makes the mutants of the modules below, which decide what is hooked and what is written, runs
+tests on each until one fails, and fails where a mutant survives that is not in the list at the end of this page.
+
+Most of the changes are those of [cosmic-ray](https://cosmic-ray.readthedocs.io); `tools/mutants.py` has the others, and
+leaves out what nobody could notice: annotations, types, `__slots__`, lines at DEBUG, and the only assignment of a
+variable. The tests of a module are those of `MODULES` in `tools/mutation.py`, the fast ones; what only a whole compile
+or a random sequence of calls would notice counts as a survivor.
+
+"""
+
+
+def page() -> str:
+    """Return ``docs/mutation.md`` as its data make it."""
+    # Not where tests are run: the processes that run them import the package from the copy.
+    sys.path.insert(0, str(ROOT))
+    from lowering_hooks.cli.tables import table
+
+    measured: dict[str, dict[str, Any]] = json.loads(MEASURED.read_text())
+    entries = listed()
+    rows = []
+    for module in MODULES:
+        found = measured.get(module)
+        if found is None:
+            rows.append((f"`{module}`", "not run", "", "", ""))
+            continue
+        ran = f"{found['mutants']}" if found["every"] == 1 else f"{found['mutants']}, one in {found['every']}"
+        killed = f"{found['killed'] + found['timeout']}"
+        rows.append((f"`{module}`", ran, killed, str(found["survived"]), found["date"]))
+    total = [sum(int(found[name]) for found in measured.values()) for name in ("mutants", "survived")]
+    rows.append(("all", str(total[0]), str(total[0] - total[1]), str(total[1]), ""))
+    parts = [HEAD + table(("module", "mutants", "noticed", "survived", "run on"), rows)]
+    parts.append(
+        "## The survivors\n\nEach is a line of the module, what the mutant has in its place, and why no test need notice."
+    )
+    for module in MODULES:
+        of_module = [found for found in entries if found["module"] == module]
+        if of_module:
+            lines = [
+                f"- {_place(found)}: `` {found['line']} ``\n  becomes {_becomes(found)}.\n  {found['reason']}"
+                for found in of_module
+            ]
+            parts.append(f"### `{module}`\n\n" + "\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _place(found: dict[str, Any]) -> str:
+    place = f"`{found['function']}`" if found["function"] else "the module"
+    return place if found.get("number", 1) == 1 else f"{place} (number {found['number']})"
+
+
+def _becomes(found: dict[str, Any]) -> str:
+    return f"`` {found['mutant']} ``" if found["mutant"] else "nothing"
+
+
+def take_in(results: dict[str, dict[str, Any]]) -> None:
+    """Write down what was measured of whole modules, and the page."""
+    measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+    measured |= {module: result["measured"] for module, result in results.items()}
+    MEASURED.write_text(
+        json.dumps({module: measured[module] for module in MODULES if module in measured}, indent=1) + "\n"
+    )
+    PAGE.write_text(page())
 
 
 def main() -> int:
@@ -193,21 +297,39 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     parser.add_argument("--every", type=int, default=1, metavar="K")
     parser.add_argument("--only", default="", metavar="TEXT")
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--page", action="store_true")
+    parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
+    if arguments.page:
+        PAGE.write_text(page())
+        return 0
+    if arguments.check:
+        if page() == PAGE.read_text():
+            return 0
+        print(
+            f"{PAGE.name} is not what docs/mutation/ makes: run python tools/mutation.py --page",
+            file=sys.stderr,
+        )
+        return 1
     from mutation_runner import Copy
 
-    modules = [module for module in MODULES if not arguments.modules or any(name in module for name in arguments.modules)]
+    modules = [
+        module
+        for module in MODULES
+        if not arguments.modules or any(name in module for name in arguments.modules)
+    ]
     results = {}
     BUILD.mkdir(parents=True, exist_ok=True)
     copy = Copy(BUILD / f"copy-{'-'.join(Path(module).stem for module in modules)[:60]}")
     try:
         for module in modules:
-            results[module] = run(copy, module, arguments.every, arguments.only)
-            path = BUILD / f"{module.replace('/', '-')}.json"
-            path.write_text(json.dumps(results[module], indent=1))
+            results[module] = run(copy, module, arguments)
     finally:
         copy.close()
-    problems = differences(results) if not arguments.only else []
+    if not arguments.only:
+        take_in(results)
+    problems = [] if arguments.only else differences(results)
     print("\n".join(problems), file=sys.stderr)
     return 1 if problems else 0
 

@@ -290,12 +290,13 @@ def test_what_is_no_function(nothing) -> None:
 
 def test_an_empty_cell() -> None:
     """It is passed over."""
+    if call_function is None:
+        before = None
 
     def outer(*args):
-        return before, call_function_later, then
+        return before, call_function_later, then  # their cells are in the order of names
 
-    before = then = call_function_later = call_function
-    del before  # cells are in the order of names
+    call_function_later = then = call_function
     assert found(outer) == [outer, call_function]
 
 
