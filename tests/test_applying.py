@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import logging
@@ -416,6 +417,54 @@ def test_an_inductor_without_ir_classes(stand, told) -> None:
         "lowering-hooks bounds no texts of IR nodes"
     }
     assert lower(stand, "vllm::op").texts == ["  target: vllm.op.default"]
+    importlib.reload(stand.ir)
+    assert "cannot be bounded" not in manager.bounded_ir("auto").reason
+    assert bounds_texts(stand)
+    manager.remove()
+
+
+def test_a_class_whose_text_cannot_be_replaced(stand, told) -> None:
+    """No text is bounded then, rather than some."""
+
+    class Unwilling(type):
+        def __setattr__(cls, name, value):
+            raise RuntimeError(f"no {name}")
+
+    class Late(stand.ir.IRNode, metaclass=Unwilling):
+        def __str__(self):
+            return "late"
+
+    manager = Manager(Settings())
+    status = manager.apply()
+    assert (status.state, status.bounded_ir) == ("active", False)
+    assert status.reason.endswith("cannot be bounded: RuntimeError: no __str__")
+    assert told("WARNING") == ["lowering-hooks bounds no texts of IR nodes: RuntimeError: no __str__"]
+    assert not bounds_texts(stand)
+    assert "__init_subclass__" not in vars(stand.ir.IRNode)
+
+
+def test_a_contract_that_cannot_be_looked_at(stand, told, monkeypatch) -> None:
+    """It is broken: the other strategy is tried."""
+    from lowering_hooks import hooks
+
+    original = hooks.problems_of
+
+    def problems_of(strategy, inductor):
+        return original(strategy, inductor) if strategy == "set_proxy" else 1 / 0
+
+    monkeypatch.setattr(hooks, "problems_of", problems_of)
+    status = Manager(Settings()).apply()
+    assert (status.state, status.strategy) == ("active", "set_proxy")
+    assert status.reason.startswith("call_function cannot be used: ZeroDivisionError: division by zero; ")
+    assert len(told("WARNING")) == 1
+
+
+def test_lowerings_of_another_kind(stand) -> None:
+    """Fallbacks could not be counted, so the set proxy takes over."""
+    stand.lowering.lowerings = types.MappingProxyType({})
+    status = Manager(Settings()).apply()
+    assert (status.state, status.strategy) == ("active", "set_proxy")
+    assert "TypeError: torch._inductor.lowering.lowerings is no dict" in status.reason
 
 
 # --- in the middle -------------------------------------------------------------------------------------------------
@@ -470,6 +519,7 @@ def test_displaced(stand) -> None:
     status = manager.status()
     assert (status.state, status.strategy) == ("displaced", "call_function")
     assert "their_plugin.call_function" in status.reason
+    assert status.conflicts == ()
     lower(stand, "vllm::unseen")
     assert fallbacks(manager) == []
     assert manager.apply().state == "active"
@@ -514,6 +564,49 @@ def test_a_call_that_cannot_be_seen(stand) -> None:
     (op,) = manager.report().ops
     assert (op.fallbacks, op.texts) == (1, 1)
     manager.remove()
+
+
+def test_an_error_while_displaced(stand) -> None:
+    """What replaced ours stays, and the next call hooks it."""
+
+    class Fails(type):
+        def __setattr__(cls, name, value):
+            if name == "call_function" and fails:
+                fails.pop()
+                raise fails_with
+            super().__setattr__(name, value)
+
+    fails: list[int] = []
+    stand.graph.GraphLowering = Fails("GraphLowering", (), dict(vars(stand.graph.GraphLowering)))
+    manager = Manager(Settings())
+    manager.apply()
+
+    def theirs(self, target, args, kwargs):
+        return target
+
+    for fails_with in (RuntimeError("not now"), KeyboardInterrupt()):
+        stand.graph.GraphLowering.call_function = theirs
+        fails.append(1)
+        with contextlib.suppress(KeyboardInterrupt):
+            manager.apply("call_function")
+        assert vars(stand.graph.GraphLowering)["call_function"] is theirs
+        assert manager.apply("call_function").state == "active"
+        assert vars(stand.graph.GraphLowering)["call_function"].__wrapped__ is theirs
+    manager.remove()
+    assert vars(stand.graph.GraphLowering)["call_function"] is theirs
+
+
+def test_texts_that_others_wrapped(stand) -> None:
+    """Ours passes them on once it is removed."""
+    manager = Manager(Settings())
+    manager.apply()
+    ours = vars(stand.ir.IRNode)["__str__"]
+    stand.ir.IRNode.__str__ = lambda self: ours(self)
+    node = stand.ir.IRNode()
+    node.inputs = "x" * 200_000
+    assert len(str(node)) < 1_000
+    manager.remove()
+    assert str(node) == f"IRNode({node.inputs})"
 
 
 def test_wrapped_after_us(stand) -> None:

@@ -103,7 +103,9 @@ def test_an_inductor_imported_anew(stand) -> None:
         lowering.call_function(op, (), {})
         assert lowering.texts == ["  target: vllm.op.default"]
     assert manager.records.report().ops[0].fallbacks == 2
+    assert [hasattr(found.ir.IRNode.__str__, "__wrapped__") for found in (stand, again)] == [True, True]
     manager.remove()
+    assert [hasattr(found.ir.IRNode.__str__, "__wrapped__") for found in (stand, again)] == [False, False]
     assert same(standing(stand), before)
     assert again.graph.GraphLowering.call_function is stock
 
@@ -362,6 +364,8 @@ def test_a_graph_imported_anew(unloaded) -> None:
     again = load()
     assert again.graph is not stand.graph
     assert manager.status().strategy == "call_function"
+    assert not is_proxy(again.graph.FALLBACK_ALLOW_LIST)
+    assert not is_proxy(again.lowering.FALLBACK_ALLOW_LIST)
     manager.remove()
     for module in (again.graph, again.lowering, stand.graph):
         assert module.FALLBACK_ALLOW_LIST is own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import inspect
 import logging
 import sys
@@ -367,6 +368,19 @@ def test_who_displaced_us_is_named(stand) -> None:
     assert stand.graph_class.call_function is theirs
 
 
+def test_a_reload_is_named(stand) -> None:
+    """The class that is hooked is not the one that Inductor uses from then on."""
+    importlib.reload(stand.graph)
+    assert stand.hook.displaced_by() == "a reload of torch._inductor.graph"
+    stand.hook.remove()
+
+
+def test_the_parameters_of_inductor(stand) -> None:
+    """Inductor's own function is wrapped by one of the same parameters, which is faster than any arguments."""
+    code = stand.graph_class.call_function.__code__
+    assert (code.co_argcount, code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)) == (4, 0)
+
+
 def test_a_replaced_operator_str_is_named(stand) -> None:
     """The text hook is displaced by itself."""
 
@@ -398,8 +412,10 @@ def test_the_wrapper_of_another_copy(stand) -> None:
         lambda stock: lambda self, target, args, kwargs, *, stream=None: stock(self, target, args, kwargs),
         lambda stock: lambda *args: stock(*args),
         lambda stock: lambda self, *args, **kwargs: stock(self, *args, **kwargs),
+        lambda stock: lambda self, target, args, kwargs, *more: stock(self, target, args, kwargs),
+        lambda stock: lambda self, target, args, kwargs, **more: stock(self, target, args, kwargs),
     ],
-    ids=["other names", "more", "all by position", "everything"],
+    ids=["other names", "more", "all by position", "everything", "varargs", "keywords"],
 )
 def test_the_parameters_of_others(stand, theirs) -> None:
     """What PyTorch could call can be called as before, with what only the owner knows of as well."""
@@ -413,6 +429,10 @@ def test_the_parameters_of_others(stand, theirs) -> None:
     op = stand.overload("lib::op")
     assert stand.texts(op) == [OURS]
     assert stand.fallbacks() == {"lib.op.default": 1}
+    if "more" in inspect.signature(original).parameters:
+        kinds = {parameter.kind for parameter in inspect.signature(original).parameters.values()}
+        more = {"stream": 1} if inspect.Parameter.VAR_KEYWORD in kinds else {}
+        assert stand.graph_class().call_function(op, (), {}, *(() if more else (1,)), **more) is op
     if "stream" in inspect.signature(original).parameters:
         assert stand.graph_class().call_function(op, (), {}, stream=1) is op
     if "t" in inspect.signature(original).parameters:
@@ -423,10 +443,10 @@ def test_a_descriptor(stand) -> None:
     """It is bound as it wants to be: a callable without __get__ is not given self, as Python does not."""
 
     class Plain:
-        def __call__(self, target, args, kwargs):
+        def __call__(self, target, args, kwargs, stream=None):
             return target
 
-    for original in (Plain(), staticmethod(lambda target, args, kwargs: target)):
+    for original in (Plain(), staticmethod(lambda target, args, kwargs, stream=None: target)):
         stand.hook.remove()
         stand.graph_class.call_function = original
         again = stand.new_hook()
@@ -434,6 +454,7 @@ def test_a_descriptor(stand) -> None:
         again.install()
         op = stand.overload("lib::op")
         assert stand.graph_class().call_function(op, (), {}) is op
+        assert stand.graph_class().call_function(op, (), {}, stream=1) is op
         again.remove()
         assert vars(stand.graph_class)["call_function"] is original
 
@@ -512,8 +533,28 @@ def test_implicit_fallbacks_are_counted(stand) -> None:
     assert "lib.op.default" in str(report)
 
 
-def test_a_lowering_that_is_added_meanwhile(stand) -> None:
+def test_what_has_the_name_of_an_op(stand) -> None:
+    """It is not counted where it is no overload; an overload is looked for in the allow list without its own name."""
+
+    class Other:
+        namespace = "lib"
+
+        def name(self):
+            return "lib::other"
+
+    stand.lower(Other())
+    stand.lower(stand.overload("lib::listed.out"))
+    assert [op for op in stand.records.report().ops if op.fallbacks] == []
+
+
+@pytest.mark.parametrize("takes", ["its own", "any"])
+def test_a_lowering_that_is_added_meanwhile(stand, takes) -> None:
     """It makes no fallback of a known op: another thread may add one, and so may what is lowered inside."""
+    if takes == "any":  # a function of others
+        stand.hook.remove()
+        stock = stand.call_function
+        stand.graph_class.call_function = lambda self, *args: stock(self, *args)
+        stand.new_hook().install()
     known, met = stand.overload("lib::known"), stand.overload("lib::met")
     stand.lowerings[known] = "a real lowering"
     stand.lower(known, lambda: stand.lowerings.setdefault(met, "as another thread would"))
@@ -582,4 +623,10 @@ def test_an_op_with_an_effect_token(monkeypatch) -> None:
                 lowering.call_function(effects.with_effects)
             assert stand.fallbacks() == {"lib.op.default": 1, "other.op.default": 1}
             assert stand.records.report().not_allowed == ("other",)
+            # An op that another one is called with is not lowered, and a removed hook counts nothing.
+            with contextlib.suppress(TypeError):
+                lowering.call_function(known, ("token", stand.overload("lib::argument")), {})
+            ours = stand.graph_class.call_function
             hook.remove()
+            ours(lowering, effects.with_effects, ("token", stand.overload("lib::late"), 1), {})
+            assert stand.fallbacks() == {"lib.op.default": 1, "other.op.default": 1}
