@@ -66,13 +66,13 @@ MODULES = {
     "lowering_hooks/standing.py": Tests(_APPLYING),
     "lowering_hooks/hooks/__init__.py": Tests(_APPLYING),
     "lowering_hooks/hooks/allow_list.py": Tests(
-        ("test_applying.py", "test_manager.py"), ("hooks/test_set_proxy.py",)
+        ("hooks/test_allow_list.py", "test_applying.py", "test_manager.py"), ("hooks/test_set_proxy.py",)
     ),
     "lowering_hooks/hooks/call_function.py": Tests(_APPLYING),
     "lowering_hooks/hooks/ir_text.py": Tests(
         ("test_manager.py", "test_applying.py"), ("hooks/test_ir_text.py", "hooks/test_writing.py")
     ),
-    "lowering_hooks/hooks/layout_constraints.py": Tests(("test_applying.py",), ("hooks/test_set_proxy.py",)),
+    "lowering_hooks/hooks/layout_constraints.py": Tests(("hooks/test_layout_constraints.py", "test_applying.py")),
     "lowering_hooks/hooks/limit.py": Tests((), ("hooks/test_writing.py", "hooks/test_ir_text.py")),
     "lowering_hooks/hooks/mark.py": Tests(_APPLYING),
     "lowering_hooks/hooks/operator_text.py": Tests(_APPLYING, ("describe/test_op.py",)),
