@@ -572,11 +572,10 @@ def test_an_error_while_displaced(stand) -> None:
     class Fails(type):
         def __setattr__(cls, name, value):
             if name == "call_function" and fails:
-                fails.pop()
-                raise fails_with
+                raise fails.pop()
             super().__setattr__(name, value)
 
-    fails: list[int] = []
+    fails: list[BaseException] = []
     stand.graph.GraphLowering = Fails("GraphLowering", (), dict(vars(stand.graph.GraphLowering)))
     manager = Manager(Settings())
     manager.apply()
@@ -584,9 +583,9 @@ def test_an_error_while_displaced(stand) -> None:
     def theirs(self, target, args, kwargs):
         return target
 
-    for fails_with in (RuntimeError("not now"), KeyboardInterrupt()):
+    for error in (RuntimeError("not now"), KeyboardInterrupt()):
         stand.graph.GraphLowering.call_function = theirs
-        fails.append(1)
+        fails.append(error)
         with contextlib.suppress(KeyboardInterrupt):
             manager.apply("call_function")
         assert vars(stand.graph.GraphLowering)["call_function"] is theirs

@@ -69,15 +69,15 @@ MODULES = {
         ("hooks/test_allow_list.py", "test_applying.py", "test_manager.py"), ("hooks/test_set_proxy.py",)
     ),
     "lowering_hooks/hooks/call_function.py": Tests(_APPLYING),
-    "lowering_hooks/hooks/ir_text.py": Tests(
-        ("test_manager.py", "test_applying.py"), ("hooks/test_ir_text.py", "hooks/test_writing.py")
+    "lowering_hooks/hooks/ir_text.py": Tests(("hooks/test_limit.py", "test_manager.py", "test_applying.py")),
+    "lowering_hooks/hooks/layout_constraints.py": Tests(
+        ("hooks/test_layout_constraints.py", "test_applying.py")
     ),
-    "lowering_hooks/hooks/layout_constraints.py": Tests(("hooks/test_layout_constraints.py", "test_applying.py")),
-    "lowering_hooks/hooks/limit.py": Tests((), ("hooks/test_writing.py", "hooks/test_ir_text.py")),
+    "lowering_hooks/hooks/limit.py": Tests(("hooks/test_limit.py",), ("hooks/test_writing.py",)),
     "lowering_hooks/hooks/mark.py": Tests(_APPLYING),
-    "lowering_hooks/hooks/operator_text.py": Tests(_APPLYING, ("describe/test_op.py",)),
+    "lowering_hooks/hooks/operator_text.py": Tests(_APPLYING),
     "lowering_hooks/hooks/set_proxy.py": Tests(_APPLYING, ("hooks/test_set_proxy.py",)),
-    "lowering_hooks/hooks/writing.py": Tests((), ("hooks/test_writing.py", "hooks/test_ir_text.py")),
+    "lowering_hooks/hooks/writing.py": Tests(("hooks/test_limit.py",), ("hooks/test_writing.py",)),
 }
 # A run may take this many times as long as it takes on the module as it is, and some seconds.
 _PATIENCE, _SECONDS = 4, 20

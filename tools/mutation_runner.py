@@ -98,7 +98,8 @@ class Copy:
 
     def close(self) -> None:
         """End the processes."""
-        for server in self._servers.values():
+        # The newer one has inherited the ends of the older one's pipe.
+        for server in reversed(self._servers.values()):
             server.close()
 
 
