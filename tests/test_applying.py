@@ -606,6 +606,10 @@ def test_texts_that_others_wrapped(stand) -> None:
     assert len(str(node)) < 1_000
     manager.remove()
     assert str(node) == f"IRNode({node.inputs})"
+    purge(GRAPH)
+    assert manager.bounded_ir(True).bounded_ir == "pending", "Inductor is not loaded"
+    assert str(node) == f"IRNode({node.inputs})"
+    manager.remove()
 
 
 def test_wrapped_after_us(stand) -> None:

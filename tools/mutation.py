@@ -63,7 +63,7 @@ MODULES = {
             "test_locks.py::test_a_reset_while_records_are_added_up",
         )
     ),
-    "lowering_hooks/standing.py": Tests(_APPLYING),
+    "lowering_hooks/standing.py": Tests(("test_standing.py", *_APPLYING)),
     "lowering_hooks/hooks/__init__.py": Tests(_APPLYING),
     "lowering_hooks/hooks/allow_list.py": Tests(
         ("hooks/test_allow_list.py", "test_applying.py", "test_manager.py"), ("hooks/test_set_proxy.py",)

@@ -111,7 +111,7 @@ class _SetAround(MutableSet[object]):
             raise AttributeError(name)
         return getattr(self.inner, name)
 
-    __hash__ = None  # type: ignore[assignment]
+    # Without a __hash__, as Python has it of a class that defines __eq__.
     __eq__ = _binary("eq")
     __ne__ = _binary("ne")
     __le__ = _binary("le")

@@ -50,7 +50,19 @@ def test_operators_in_place(name) -> None:
     proxy = before = AllowListProxy(Odd(), {"lib"})
     proxy = getattr(operator, name)(proxy, 3)
     assert proxy is before
+    assert type(proxy.inner) is tuple
     assert proxy.inner == (name, 3)
+
+
+def test_what_else_a_set_has() -> None:
+    """It is the inner set's, too."""
+    proxy = AllowListProxy({"a"}, {"lib"})
+    assert repr(proxy) == "AllowListProxy({'a'})"
+    assert [proxy.isdisjoint(other) for other in ({"a"}, {"b"}, proxy)] == [False, True, False]
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(proxy)
+    assert proxy.pop() == "a"
+    assert len(proxy) == 0
 
 
 def test_a_proxy_that_was_never_made() -> None:
@@ -102,7 +114,7 @@ def asked(stand, caplog):
     """The proxy, which nothing fails in that is only told at DEBUG."""
     caplog.set_level("DEBUG", "lowering_hooks")
     yield Asked(stand)
-    assert [record.getMessage() for record in caplog.records] == []
+    assert [record.getMessage() for record in caplog.get_records("call")] == []
 
 
 def test_an_op_that_is_admitted(asked) -> None:
@@ -178,10 +190,23 @@ def test_vllms_proxy_inside(stand) -> None:
     assert "lib::another" in asked.proxy, "it says yes all the same"
 
 
-def test_without_a_lowering_module(asked, monkeypatch) -> None:
-    """There is nothing to record a constraint with."""
+def test_an_op_whose_constraint_is_no_ops(asked) -> None:
+    """Where it can only be kept by Inductor's own way, the op takes that, and is told of by nobody."""
+    stand = asked.stand
+    del stand.lowering.tag_to_layout_constraint
+    stand.torch.__version__ = "2.4.1"
+    stand.torch.Tag = types.SimpleNamespace(needs_fixed_stride_order="fixed")
+    asked.op.tags = {"fixed"}
+    assert "lib::op" not in asked.proxy
+    assert asked.told == []
+
+
+def test_without_a_lowering_module(stand, monkeypatch) -> None:
+    """There is nothing to record a constraint with, and nothing is counted."""
+    asked = Asked(stand)
     monkeypatch.delitem(sys.modules, "torch._inductor.lowering")
     assert "lib::op" in asked.proxy
+    assert "other::op" not in asked.proxy
     assert asked.told == []
 
 

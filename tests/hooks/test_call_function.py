@@ -607,7 +607,8 @@ def test_an_op_with_an_effect_token(monkeypatch) -> None:
         def anything(self, *args):
             return args[0] if args[0] is effects.with_effects else original(self, *args)
 
-        for call_function in (lambda self, target, args, kwargs: target, anything):
+        named = lambda self, *args, **named: args[0]  # noqa: E731
+        for call_function in (lambda self, target, args, kwargs: target, anything, named):
             stand.graph_class.call_function = call_function
             hook = stand.new_hook()
             hook.install()
@@ -623,6 +624,11 @@ def test_an_op_with_an_effect_token(monkeypatch) -> None:
                 lowering.call_function(effects.with_effects)
             assert stand.fallbacks() == {"lib.op.default": 1, "other.op.default": 1}
             assert stand.records.report().not_allowed == ("other",)
+            if call_function is named:
+                op = stand.overload("lib::by_name")
+                lowering.call_function(effects.with_effects, ("token", op), kwargs={})
+                assert stand.fallbacks()["lib.by_name.default"] == 1
+                continue
             # An op that another one is called with is not lowered, and a removed hook counts nothing.
             with contextlib.suppress(TypeError):
                 lowering.call_function(known, ("token", stand.overload("lib::argument")), {})
@@ -630,3 +636,11 @@ def test_an_op_with_an_effect_token(monkeypatch) -> None:
             hook.remove()
             ours(lowering, effects.with_effects, ("token", stand.overload("lib::late"), 1), {})
             assert stand.fallbacks() == {"lib.op.default": 1, "other.op.default": 1}
+
+
+def test_without_effect_tokens(stand) -> None:
+    """Where PyTorch has no with_effects, nothing is taken for it."""
+    for _ in range(2):
+        with contextlib.suppress(TypeError):  # of the stand-in, which calls the arguments
+            stand.graph_class().call_function(None, ("token", stand.overload("lib::op")), {})
+    assert stand.fallbacks() == {}

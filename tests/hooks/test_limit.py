@@ -385,7 +385,7 @@ def test_a_stale_text(kit, known) -> None:
     """What an exception between two steps left behind ends with the next text, and raises nothing."""
     text = writing._thread.text
     text.is_written = True
-    for name, value in known.items():
+    for name, value in {"unnamed": None, **known}.items():
         setattr(text, name, value)
     short = kit.ladder(3)
     assert "Node(buf2" in str(short)
