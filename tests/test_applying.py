@@ -231,6 +231,9 @@ def test_apply_and_remove_again_and_again(stand, told) -> None:
         assert same(standing(stand), stock)
         lower(stand, f"vllm::unhooked{number}")
     assert fallbacks(manager) == [f"vllm.op{number}.default" for number in range(3)]
+    manager.apply()
+    assert manager.apply("call_function").reason == "strategy call_function was asked for"
+    manager.remove()
     assert told("WARNING") == []
 
 
@@ -269,9 +272,11 @@ def break_operator_str(stand) -> None:
 def test_a_broken_contract(stand, told) -> None:
     """The set proxy takes over; the status and one WARNING keep saying why."""
     break_operator_str(stand)
+    text = standing(stand)[1]
     manager = Manager(Settings())
     status = manager.apply()
     assert (status.state, status.strategy) == ("active", "set_proxy")
+    assert standing(stand)[1] is text, "it does without the text"
     assert "not a static method" in status.reason
     assert "is asked for" not in status.reason, "it is settled"
     (warning,) = told("WARNING")
@@ -459,12 +464,19 @@ def test_a_contract_that_cannot_be_looked_at(stand, told, monkeypatch) -> None:
     assert len(told("WARNING")) == 1
 
 
-def test_lowerings_of_another_kind(stand) -> None:
-    """Fallbacks could not be counted, so the set proxy takes over."""
-    stand.lowering.lowerings = types.MappingProxyType({})
+@pytest.mark.parametrize(
+    ("module", "name", "other", "says"),
+    [
+        ("lowering", "lowerings", types.MappingProxyType({}), "torch._inductor.lowering.lowerings is no dict"),
+        ("_ops", "OpOverload", print, "torch._ops.OpOverload is no class"),
+    ],
+)
+def test_an_internal_of_another_kind(stand, module, name, other, says) -> None:
+    """Neither fallbacks nor ops could be told, so the set proxy takes over."""
+    setattr(getattr(stand, module), name, other)
     status = Manager(Settings()).apply()
     assert (status.state, status.strategy) == ("active", "set_proxy")
-    assert "TypeError: torch._inductor.lowering.lowerings is no dict" in status.reason
+    assert f"TypeError: {says}" in status.reason
 
 
 # --- in the middle -------------------------------------------------------------------------------------------------
@@ -566,8 +578,8 @@ def test_a_call_that_cannot_be_seen(stand) -> None:
     manager.remove()
 
 
-def test_an_error_while_displaced(stand) -> None:
-    """What replaced ours stays, and the next call hooks it."""
+def refuse_call_function(stand) -> list[BaseException]:
+    """Have GraphLowering raise what is put into the returned list, once, where its call_function is set."""
 
     class Fails(type):
         def __setattr__(cls, name, value):
@@ -577,6 +589,28 @@ def test_an_error_while_displaced(stand) -> None:
 
     fails: list[BaseException] = []
     stand.graph.GraphLowering = Fails("GraphLowering", (), dict(vars(stand.graph.GraphLowering)))
+    return fails
+
+
+def test_an_error_while_changing_the_strategy(stand) -> None:
+    """The one that stood stands again, its text included."""
+    fails = refuse_call_function(stand)
+    manager = Manager(Settings())
+    manager.apply("set_proxy")
+    hooked = standing(stand)
+    for error in (RuntimeError("not now"), KeyboardInterrupt()):
+        fails.append(error)
+        with contextlib.suppress(KeyboardInterrupt):
+            assert manager.apply("call_function").strategy == "set_proxy"
+        assert same(standing(stand), hooked)
+        manager.apply("set_proxy")
+    manager.remove()
+
+
+def test_an_error_while_displaced(stand) -> None:
+    """What replaced ours stays, and the next call hooks it."""
+
+    fails = refuse_call_function(stand)
     manager = Manager(Settings())
     manager.apply()
 

@@ -389,9 +389,20 @@ def test_a_replaced_operator_str_is_named(stand) -> None:
 
     stand.issue.operator_str = staticmethod(bounded)
     assert stand.hook.displaced_by() == name_of(bounded)
+    stand.issue.operator_str = bounded  # no static method any more
+    assert stand.hook.displaced_by() == name_of(bounded)
     stand.hook.remove()
     assert stand.issue.operator_str is bounded
     assert vars(stand.graph_class)["call_function"] is stand.call_function
+
+
+def test_a_text_that_takes_more(stand) -> None:
+    """It is given what only the owner knows of."""
+    stand.hook.remove()
+    stand.issue.operator_str = staticmethod(lambda target, args, kwargs, *more, **named: f"{more} {named}")
+    stand.new_hook().install()
+    other = stand.overload("other::op")
+    assert stand.issue.operator_str(other, (), {}, 1, style=2) == "(1,) {'style': 2}"
 
 
 def test_the_wrapper_of_another_copy(stand) -> None:
@@ -542,7 +553,8 @@ def test_what_has_the_name_of_an_op(stand) -> None:
         def name(self):
             return "lib::other"
 
-    stand.lower(Other())
+    other = Other()
+    assert stand.texts(other) == [f"stock text of {other}"]
     stand.lower(stand.overload("lib::listed.out"))
     assert [op for op in stand.records.report().ops if op.fallbacks] == []
 
