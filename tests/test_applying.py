@@ -467,7 +467,12 @@ def test_a_contract_that_cannot_be_looked_at(stand, told, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "other", "says"),
     [
-        ("lowering", "lowerings", types.MappingProxyType({}), "torch._inductor.lowering.lowerings is no dict"),
+        (
+            "lowering",
+            "lowerings",
+            types.MappingProxyType({}),
+            "torch._inductor.lowering.lowerings is no dict",
+        ),
         ("_ops", "OpOverload", print, "torch._ops.OpOverload is no class"),
     ],
 )
@@ -609,7 +614,6 @@ def test_an_error_while_changing_the_strategy(stand) -> None:
 
 def test_an_error_while_displaced(stand) -> None:
     """What replaced ours stays, and the next call hooks it."""
-
     fails = refuse_call_function(stand)
     manager = Manager(Settings())
     manager.apply()
@@ -698,6 +702,43 @@ def test_vllms_proxy_after_us(stand) -> None:
     assert standing(stand)[2:] == (theirs, theirs)
     manager.apply("set_proxy")
     assert "vLLM" in manager.status().conflicts[0]
+
+
+def lower_in_a_graph(stand, name):
+    """Lower an op as Inductor does, so that its node is known."""
+    graph, op = stand.graph.GraphLowering(), getattr(stand.torch.ops, name.split("::")[0]).op.default
+    graph.graph_id = 3
+    graph.current_node = types.SimpleNamespace(name="node", target=op, meta={})
+    stand.virtualized.V.graph = graph
+    graph.call_function(op, (), {})
+    stand.virtualized.V.graph = None
+    return graph
+
+
+def test_the_set_proxy(stand) -> None:
+    """Ops of allowed namespaces take the allow list's branch, and others their own; both are counted."""
+    before = standing(stand)
+    manager = Manager(Settings())
+    manager.apply("set_proxy")
+    assert lower_in_a_graph(stand, "vllm::op").branches == ["allow list"]
+    assert lower_in_a_graph(stand, "other::op").branches == ["implicit fallback"]
+    assert lower(stand, "vllm::unknown").branches == ["allow list"], "a node that is not known"
+    report = manager.report()
+    assert [(op.op, op.graph, op.node, op.fallbacks, op.allowed) for op in report.ops] == [
+        ("vllm.op.default", "3", "node", 1, True),
+        ("other.op.default", "3", "node", 1, False),
+        ("vllm::unknown", "", "", 1, True),
+    ]
+    assert report.not_allowed == ("other",)
+    text = vars(stand.exc.OperatorIssue)["operator_str"]
+    stand.exc.OperatorIssue.operator_str = staticmethod(lambda target, args, kwargs: "theirs")
+    assert manager.status().state == "displaced"
+    stand.exc.OperatorIssue.operator_str = text
+    assert manager.status().state == "active"
+    proxy = stand.graph.FALLBACK_ALLOW_LIST
+    manager.remove()
+    assert same(standing(stand), before)
+    assert "vllm::op" not in proxy, "others may have kept it"
 
 
 def test_a_mock_around_ours(stand) -> None:

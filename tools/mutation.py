@@ -75,7 +75,7 @@ MODULES = {
     ),
     "lowering_hooks/hooks/limit.py": Tests(("hooks/test_limit.py",), ("hooks/test_writing.py",)),
     "lowering_hooks/hooks/mark.py": Tests(_APPLYING),
-    "lowering_hooks/hooks/operator_text.py": Tests(_APPLYING),
+    "lowering_hooks/hooks/operator_text.py": Tests(("hooks/test_operator_text.py", *_APPLYING)),
     "lowering_hooks/hooks/set_proxy.py": Tests(_APPLYING, ("hooks/test_set_proxy.py",)),
     "lowering_hooks/hooks/writing.py": Tests(("hooks/test_limit.py",), ("hooks/test_writing.py",)),
 }

@@ -111,7 +111,7 @@ class _SetAround(MutableSet[object]):
             raise AttributeError(name)
         return getattr(self.inner, name)
 
-    # Without a __hash__, as Python has it of a class that defines __eq__.
+    __hash__ = None  # type: ignore[assignment]
     __eq__ = _binary("eq")
     __ne__ = _binary("ne")
     __le__ = _binary("le")

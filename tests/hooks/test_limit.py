@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lowering_hooks.hooks import writing
+from lowering_hooks.hooks import ir_text, writing
 from lowering_hooks.hooks.ir_text import BoundedIR
 from lowering_hooks.hooks.limit import MAX_CHARACTERS, MAX_NODES, Stop, Text
 from lowering_hooks.hooks.writing import Writer
@@ -487,6 +487,8 @@ def test_a_text_from_a_mixin(kit) -> None:
     assert str(Mixed()) == "mixin"
     for kind in (Both, Plain):
         assert "__str__" not in vars(kind)
+    kit.node.__str__ = lambda self: "theirs"
+    assert "__str__" not in vars(type("Late", (kit.node, kit.base), {}))
     kit.hook.remove()
     assert "__str__" not in vars(Mixed)
 
@@ -497,6 +499,8 @@ def test_the_text_of_object(stand) -> None:
     kit = Kit(stand)
     assert vars(stand.ir.IRNode)["__str__"].__wrapped__ is object.__str__
     assert "__repr__" not in vars(stand.ir.IRNode)
+    both = type("Both", (kit.base, type("Mixin", (), {})), {})
+    assert not {"__str__", "__repr__"} & set(vars(both))
     kit.hook.remove()
     assert "__str__" not in vars(stand.ir.IRNode)
 
@@ -524,7 +528,7 @@ def test_the_first_node(stand, has_post_init) -> None:
     """A late class is wrapped before its first node, where every node's constructor calls one function."""
     calls = []
     if has_post_init:
-        stand.ir.IRNode.__post_init__ = original = lambda self, *more: calls.append(more)
+        stand.ir.IRNode.__post_init__ = original = lambda self, *more, **named: calls.append((*more, named))
     kit = Kit(stand)
 
     @dataclasses.dataclass
@@ -535,11 +539,11 @@ def test_the_first_node(stand, has_post_init) -> None:
     Late([])
     assert wrapped(Late, "__repr__") is has_post_init
     if has_post_init:
-        assert calls == [()]
+        assert calls == [({},)]
         assert vars(kit.base)["__post_init__"] is original
         type("Another", (kit.base,), {})
-        kit.base.__post_init__(None, 1)
-        assert calls[1:] == [(1,)]
+        kit.base.__post_init__(None, 1, two=2)
+        assert calls[1:] == [(1, {"two": 2})]
         type("Another", (kit.base,), {})
         kit.hook.remove()
         assert vars(kit.base)["__post_init__"] is original
@@ -553,6 +557,41 @@ def test_a_late_class_after_all(kit) -> None:
     kit.hook.remove()
     assert not wrapped(late)
     kit.writer.before_next.clear()
+
+
+def test_a_late_class_that_others_ask_for(kit) -> None:
+    """A removed hook leaves it alone, where theirs calls it for each class."""
+    ours = vars(kit.base)["__init_subclass__"]
+    kit.base.__init_subclass__ = classmethod(lambda cls, **more: ours.__get__(None, cls)(**more))
+    assert wrapped(type("Late", (kit.base,), {"__str__": lambda self: "late"}))
+    kit.hook.remove()
+    waiting = len(kit.writer.before_next)
+    assert not wrapped(type("Late", (kit.base,), {"__str__": lambda self: "late"}))
+    assert len(kit.writer.before_next) == waiting
+
+
+def test_a_late_class_that_refuses(kit) -> None:
+    """It can be made and has its own text; one that refuses later, too."""
+
+    class Unwilling(type):
+        def __setattr__(cls, name, value):
+            raise RuntimeError(f"no {name}")
+
+    late = Unwilling("Late", (kit.base,), {"__str__": lambda self: "late"})
+    later = Unwilling("Later", (kit.base,), {})
+    type.__setattr__(later, "__str__", lambda self: "later")
+    kit.hook._new.append(weakref.ref(later))
+    kit.writer.before_next.append(kit.hook._wrap_new)
+    assert str(kit.node("buf0")) == "Node(buf0, , [])"
+    assert (str(late()), str(later())) == ("late", "later")
+
+
+def test_classes_with_two_bases(kit) -> None:
+    """Each is there once."""
+    one, two = type("One", (kit.base,), {}), type("Two", (kit.base,), {})
+    both = type("Both", (one, two), {})
+    found = list(ir_text._classes(kit.base))
+    assert sorted(map(found.count, (kit.base, kit.node, one, two, both))) == [1] * 5
 
 
 def test_a_late_class_is_let_go(kit) -> None:
