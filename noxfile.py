@@ -343,6 +343,13 @@ def random_graphs(session: nox.Session, row: Release) -> None:
     session.run(sys.executable, RANDOM_GRAPHS, "draw", external=True)
 
 
+@nox.session(python="3.11")
+def mutation(session: nox.Session) -> None:
+    """Run tests on mutants of the modules that decide, or that -- MODULE names; write docs/mutation.md."""
+    environments.install_torch(session, environments.NEWEST_EAGER.verified_with, *group("mutation"))
+    session.run("python", "tools/mutation.py", *session.posargs, env=WITH_BYTECODE)
+
+
 @nox.session
 def texts(session: nox.Session) -> None:
     """Write docs/texts.md: one fallback as stock PyTorch and as lowering-hooks writes it."""

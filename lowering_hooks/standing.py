@@ -198,13 +198,14 @@ class StandingStrategy:
         settled_for = self._settled[1]
         is_another = settled_for is not None and not inductor.is_same_as(settled_for)
         earlier = before if is_another and all(hook.strategy == strategy for hook in before) else ()
+        stood = isinstance(standing, Hooked) and standing.hook.displaced_by() is None
         hook = self._made(strategy, means)
         try:
             hook.install()
             self.standing = Hooked(hook, _reason(why, hook), earlier)
         except BaseException as error:
             hook.remove()
-            if isinstance(standing, Hooked):
+            if stood and isinstance(standing, Hooked):
                 standing.hook.install()
             if not isinstance(error, Exception):
                 raise
@@ -261,7 +262,7 @@ class StandingTexts:
 
     def follow(self) -> None:
         """Have the hooks that stand follow another mode at once, whether Inductor is still loaded or not."""
-        if self._hooks and self._writer is not None and self.asked.mode is not False:
+        if self._hooks and self._writer is not None:
             self._writer.mode = self.asked.mode
 
     def settle(self, means: Means | None) -> list[Message]:

@@ -81,6 +81,7 @@ def test_a_hook_that_stands_is_never_pending(stand) -> None:
     for strategy in ("call_function", "auto", "set_proxy"):
         status = manager.apply(strategy)
         assert (status.state, status.strategy) == ("active", "call_function"), status
+        assert ("is asked for" in status.reason) is (strategy == "set_proxy")
     assert "set_proxy is asked for: torch._inductor.graph is not imported yet" in status.reason
     status = manager.apply("none")
     assert (status.state, status.strategy) == ("inactive", "none")
@@ -104,9 +105,28 @@ def test_an_inductor_imported_anew(stand) -> None:
         lowering.call_function(op, (), {})
         assert lowering.texts == ["  target: vllm.op.default"]
     assert manager.records.report().ops[0].fallbacks == 2
+    assert [hasattr(found.ir.IRNode.__str__, "__wrapped__") for found in (stand, again)] == [True, True]
     manager.remove()
+    assert [hasattr(found.ir.IRNode.__str__, "__wrapped__") for found in (stand, again)] == [False, False]
     assert same(standing(stand), before)
     assert again.graph.GraphLowering.call_function is stock
+
+
+def test_a_set_proxy_and_an_inductor_imported_anew(stand) -> None:
+    """Its own modules still hold the first proxy, so nothing displaced it; the new ones are hooked as well."""
+    manager = Manager(Settings())
+    manager.apply("set_proxy")
+    purge()
+    again = load()
+    status = manager.status()
+    assert (status.state, status.strategy) == ("active", "set_proxy")
+    for found in (stand, again):
+        assert is_proxy(found.lowering.FALLBACK_ALLOW_LIST)
+        assert is_proxy(found.graph.FALLBACK_ALLOW_LIST)
+    manager.remove()
+    for found in (stand, again):
+        assert not is_proxy(found.lowering.FALLBACK_ALLOW_LIST)
+        assert not is_proxy(found.graph.FALLBACK_ALLOW_LIST)
 
 
 def test_a_reloaded_inductor_is_hooked(stand) -> None:
@@ -385,6 +405,8 @@ def test_a_graph_imported_anew(unloaded) -> None:
     again = load()
     assert again.graph is not stand.graph
     assert manager.status().strategy == "call_function"
+    assert not is_proxy(again.graph.FALLBACK_ALLOW_LIST)
+    assert not is_proxy(again.lowering.FALLBACK_ALLOW_LIST)
     manager.remove()
     for module in (again.graph, again.lowering, stand.graph):
         assert module.FALLBACK_ALLOW_LIST is own

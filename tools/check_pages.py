@@ -17,6 +17,7 @@ WRITERS = (
     ("tools/make_compatibility.py", "--check"),
     ("tools/make_printed_ir.py", "--check"),
     ("tools/make_random_graphs.py", "--check"),
+    ("tools/mutation.py", "--check"),
     ("downstream/vllm/verify.py", "--check"),
     ("downstream/models/verify.py", "--check"),
     ("downstream/pytorch/verify.py", "--check"),

@@ -83,7 +83,7 @@ class BoundedIR:
         for kind in _classes(self.root):
             for name in _TEXTS:
                 replacement = _replacement(vars(kind).get(name))
-                if replacement is not None and replacement.owner is kind:
+                if replacement is not None:
                     replacement.put_back()
 
     def _wrap_texts(self, kind: type[object]) -> None:
@@ -105,8 +105,6 @@ class BoundedIR:
         """
         if kind is self.root:
             return object.__str__ if name == "__str__" else None
-        if len(kind.__bases__) == 1:
-            return None
         owner = next(base for base in kind.__mro__ if name in vars(base))
         return None if owner is object or is_ir_class(owner) else vars(owner)[name]
 
@@ -161,7 +159,7 @@ class BoundedIR:
                 first_node_hook.put_back()
             for reference in new:
                 kind = reference()
-                if kind is not None and self._live:
+                if kind is not None:
                     self._wrap_texts(kind)
         except Exception:
             log.debug("lowering-hooks could not bound the text of a new IR class", exc_info=True)

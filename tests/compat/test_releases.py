@@ -95,17 +95,36 @@ def test_a_version_that_cannot_be_read(version: str) -> None:
     assert repr(version) in choice.reason
 
 
-def test_a_version_that_nothing_reads(monkeypatch) -> None:
-    """Without the package ``packaging`` it takes the set proxy, and the reason says why."""
-    from lowering_hooks.compat import releases
+def test_without_packaging(monkeypatch) -> None:
+    """A broken install of packaging takes the set proxy, and the reason tells what is broken."""
 
-    monkeypatch.setitem(sys.modules, "packaging.version", None)
-    releases._packaging_version.cache_clear()
+    def import_it():
+        raise ImportError("no module named packaging")
+
+    monkeypatch.setattr("lowering_hooks.compat.releases._packaging_version", import_it)
     choice = compat.choose("2.12.1")
-    monkeypatch.undo()
     assert (choice.strategy, choice.verified) == ("set_proxy", False)
-    assert "the version of PyTorch cannot be read: ModuleNotFoundError" in choice.reason
+    assert "cannot be read: ImportError: no module named packaging; upgrade lowering-hooks" in choice.reason
+
+
+def test_a_gap_in_the_table(monkeypatch) -> None:
+    """A series in it is of no verified series, and is not newer than the last one either."""
+    rows = [row for row in compat.RELEASES if row.series in ("2.15", "2.12", "2.9", "2.4")]
+    monkeypatch.setattr("lowering_hooks.compat.releases.RELEASES", rows)
+    for version in ("2.14.1", "2.11.0", "2.5.1", "2.3.0"):
+        reason = compat.choose(version).reason
+        assert f"PyTorch {version} does not belong to a verified series (2.4 to 2.15); upgrade" in reason
+    assert "2.16.0 is newer than 2.15, the last verified series" in compat.choose("2.16.0").reason
+
+
+def test_nothing_is_imported_twice(monkeypatch) -> None:
+    """The first call imports what it takes; a later one may come where nothing may be imported."""
     assert compat.choose("2.12.1").verified
+    inspect = compat.inspect_module()
+    for name in ("packaging", "packaging.version", "inspect"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert compat.choose("2.12.1").verified
+    assert compat.inspect_module() is inspect
 
 
 def test_the_table() -> None:
