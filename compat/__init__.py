@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .contract import (
     call_function_problems,
+    function_in,
     inspect_module,
     ir_text_problems,
     lowering_class_of,
@@ -27,6 +28,7 @@ __all__ = [
     "Strategy",
     "call_function_problems",
     "choose",
+    "function_in",
     "inspect_module",
     "ir_text_problems",
     "lowering_class_of",

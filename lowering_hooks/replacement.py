@@ -44,13 +44,9 @@ class Replacement:
             return None
 
     def stands(self) -> bool:
-        """Whether the replacement stands there."""
+        """Whether the replacement stands there, as it was put or as others read it off the class."""
         standing = self.standing()
-        if standing is self.new:
-            return True
-        # A `with` block reads a static method off its class, and puts back the function that it got.
-        new: Any = self.new
-        return type(new) is staticmethod and standing is new.__func__
+        return standing is self.new or _was_read_off(standing, self.new)
 
     def put_back(self) -> None:
         """Put back the original, unless something was put over the replacement."""
@@ -60,6 +56,21 @@ class Replacement:
             delattr(self.owner, self.name)
         else:
             setattr(self.owner, self.name, self.old)
+
+
+def _was_read_off(standing: Any, descriptor: Any) -> bool:
+    """Whether ``standing`` is what reading ``descriptor`` off its class gives.
+
+    A ``with`` block that saves and puts back reads an attribute so, and puts back what it got: the function
+    of a static method, and the bound method of a class method.
+    """
+    if type(descriptor) is staticmethod:
+        return standing is descriptor.__func__
+    return (
+        type(descriptor) is classmethod
+        and type(standing) is types.MethodType
+        and standing.__func__ is descriptor.__func__
+    )
 
 
 def as_function(standing: Any) -> Callable[..., Any]:

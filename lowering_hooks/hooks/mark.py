@@ -38,7 +38,8 @@ def peeled(standing: Foreign) -> Foreign:
 
     A static method may have come back as the function in it: a ``with`` block reads it off the class.
     """
-    function = getattr(standing, "__func__", standing)
+    # By its type: a proxy of another library around a static method hands on the attributes of that.
+    function = standing.__func__ if type(standing) is staticmethod else standing
     mark: Foreign = getattr(function, _MARK, None)
     # By the name of its class: it may be the mark of another copy of the package.
     is_marked = type(mark).__name__ == _Mark.__name__ and mark.wrapper is function

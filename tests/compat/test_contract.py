@@ -51,7 +51,7 @@ def drop_issue(graph, exc):
 
 
 def not_static(graph, exc):
-    exc.OperatorIssue.operator_str = lambda target, args, kwargs: ""
+    exc.OperatorIssue.operator_str = classmethod(lambda cls, target, args, kwargs: "")
 
 
 def other_text_parameters(graph, exc):
