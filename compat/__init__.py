@@ -17,6 +17,7 @@ from .contract import (
     set_proxy_problems,
     wrapped_functions,
     wraps,
+    wraps_one,
 )
 from .releases import RELEASES, Choice, LayoutConstraint, Release, Strategy, choose, release_of
 
@@ -37,4 +38,5 @@ __all__ = [
     "set_proxy_problems",
     "wrapped_functions",
     "wraps",
+    "wraps_one",
 ]

@@ -118,8 +118,13 @@ def lowering_class_of(graph: types.ModuleType) -> Foreign:
 
 def wraps(outer: Foreign, inner: Callable[..., object]) -> bool:
     """Whether ``outer`` is ``inner``, or visibly calls it: see :func:`wrapped_functions`."""
+    return wraps_one(outer, lambda function: function is inner)
+
+
+def wraps_one(outer: Foreign, is_inner: Callable[[Foreign], bool]) -> bool:
+    """Whether ``is_inner`` says yes to ``outer`` or to a function that it visibly calls."""
     return any(
-        function is inner or any(used is inner for used in _used_by(function))
+        is_inner(function) or any(is_inner(used) for used in _used_by(function))
         for function in wrapped_functions(outer)
     )
 

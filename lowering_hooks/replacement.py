@@ -35,27 +35,31 @@ class Replacement:
         """Put the replacement there."""
         setattr(self.owner, self.name, self.new)
 
-    def standing(self) -> Any:
+    def standing(self, owner: object = None) -> Any:
         """Return what stands there now, as the owner stores it; None where that cannot be read."""
         try:
-            stored: dict[str, Any] = vars(self.owner)
+            stored: dict[str, Any] = vars(owner or self.owner)
             return stored.get(self.name)
         except Exception:  # the owner may be an object of any kind by now
             return None
 
-    def stands(self) -> bool:
+    def stands(self, owner: object = None) -> bool:
         """Whether the replacement stands there, as it was put or as others read it off the class."""
-        standing = self.standing()
+        standing = self.standing(owner)
         return standing is self.new or _was_read_off(standing, self.new)
 
-    def put_back(self) -> None:
-        """Put back the original, unless something was put over the replacement."""
-        if not self.stands():
+    def put_back(self, owner: object = None) -> None:
+        """Put back the original, unless something was put over the replacement.
+
+        Args:
+            owner: Where others have put the replacement as well: a class that inherits it.
+        """
+        if not self.stands(owner):
             return
         if self.old is _MISSING:
-            delattr(self.owner, self.name)
+            delattr(owner or self.owner, self.name)
         else:
-            setattr(self.owner, self.name, self.old)
+            setattr(owner or self.owner, self.name, self.old)
 
 
 def _was_read_off(standing: Any, descriptor: Any) -> bool:

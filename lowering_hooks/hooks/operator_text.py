@@ -91,7 +91,7 @@ class OperatorText:
         self._replacement.put_back()
 
     def displaced_by(self) -> str | None:
-        """Return the dotted name of what replaced it; None where the replacement stands or is visibly called."""
+        """Return the dotted name of what replaced it; None where it stands or is visibly called."""
         if self._replacement.stands() or wraps(self._standing_function(), self._function):
             return None
         return name_of(self._standing_function())
@@ -191,9 +191,10 @@ class _OperatorStr:
     """
 
     def __init__(self, hook: OperatorText, original: Callable[..., str]) -> None:
+        # First: it copies the attributes of the original, which may be a wrapper around another such object.
+        functools.update_wrapper(self, original)
         self._hook = hook
         self._original = original
-        functools.update_wrapper(self, original)
 
     def __call__(
         self,

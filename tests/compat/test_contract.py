@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 
 import pytest
@@ -139,9 +140,37 @@ def longer_text(graph, exc):
     exc.OperatorIssue.operator_str = staticmethod(lambda target, args, kwargs, style=None: "")
 
 
+def plain_text(graph, exc):
+    """As a ``with`` block puts it back that read it off the class."""
+    exc.OperatorIssue.operator_str = exc.OperatorIssue.operator_str
+
+
+def text_of_an_object(graph, exc):
+    exc.OperatorIssue.operator_str = functools.partial(exc.OperatorIssue.operator_str)
+
+
+def text_of_a_method(graph, exc):
+    class Theirs:
+        def text(self, target, args, kwargs):
+            return ""
+
+    exc.OperatorIssue.operator_str = Theirs().text
+
+
+def text_in_wrapt(graph, exc):
+    wrapt = pytest.importorskip("wrapt")
+    wrapt.wrap_function_wrapper(
+        exc, "OperatorIssue.operator_str", lambda wrapped, _, args, kwargs: wrapped(*args)
+    )
+
+
 @pytest.mark.parametrize(
     "patch",
     [
+        plain_text,
+        text_of_an_object,
+        text_of_a_method,
+        text_in_wrapt,
         renamed,
         one_more_parameter,
         passes_everything_on,
