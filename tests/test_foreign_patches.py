@@ -357,8 +357,13 @@ OVER_OURS = {
 STRATEGIES = ("call_function", "set_proxy")
 
 fresh = pytest.mark.fresh_process(beside_inductor=True, deadline=300)
-each = pytest.mark.parametrize("name", THEIRS)
 either = pytest.mark.parametrize("strategy", STRATEGIES)
+# With set_proxy only what is about the allow list, and one that is not.
+BOTH = ("a_text_for_a_block", "listed", "another_list_for_a_block")
+each = pytest.mark.parametrize(
+    ("name", "strategy"),
+    [(name, "call_function") for name in THEIRS] + [(name, "set_proxy") for name in BOTH],
+)
 
 
 def assert_active(strategy: str, status: Any) -> None:
@@ -367,7 +372,6 @@ def assert_active(strategy: str, status: Any) -> None:
 
 @fresh
 @each
-@either
 def test_after_us(name, strategy) -> None:
     """Theirs come where ours stand, and go again; the status tells both, and then ours stand as before."""
     compiles, theirs = Compiles(), THEIRS[name]
@@ -406,7 +410,6 @@ def test_after_us(name, strategy) -> None:
 
 @fresh
 @each
-@either
 def test_before_us(name, strategy) -> None:
     """Ours come where theirs stand; theirs go, and put back over ours what was there before them."""
     compiles, theirs = Compiles(), THEIRS[name]
@@ -433,7 +436,6 @@ def test_before_us(name, strategy) -> None:
 
 @fresh
 @each
-@either
 def test_around_our_remove(name, strategy) -> None:
     """Ours go while theirs stand over them, and come back at the end of theirs: as if they were not there."""
     compiles, theirs = Compiles(), THEIRS[name]

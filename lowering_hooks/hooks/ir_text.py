@@ -132,7 +132,12 @@ class BoundedIR:
         if not is_ir_class(kind):
             return []
         texts = [(name, vars(kind).get(name) or self._inherited_text(kind, name)) for name in _TEXTS]
-        short = (None, object.__repr__)
+        # A block may put into a class what it inherits: nothing, or the text of a layout (2.0-2.5).
+        short = (
+            None,
+            object.__repr__,
+            *(vars(base).get(name) for base in kind.__mro__ for name in _TEXTS if not is_ir_class(base)),
+        )
         return [(name, text) for name, text in texts if text not in short and not _is_bounded(text)]
 
     def _inherited_text(self, kind: type[object], name: str) -> Foreign:
