@@ -114,6 +114,11 @@ class Compiles:
             results = torch.compile(model, fullgraph=True)(x)
         except Exception as raised:
             error = f"{type(raised.__cause__ or raised).__name__}: {raised}"
+            if torch.__version__.startswith("2.0."):
+                # It keeps the origin nodes of a failed compile for all that follow.
+                sys.modules["torch._inductor.ir"].IRNode._current_origins = set()
+        # Up to 2.6 origins are sets, which have no order.
+        error = re.sub(r"origins={.*?}", "", error)
         strides = list(self._strides)
         if not error:
             equal = all(map(torch.equal, results, model(x)))

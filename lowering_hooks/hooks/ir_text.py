@@ -132,13 +132,14 @@ class BoundedIR:
         if not is_ir_class(kind):
             return []
         texts = [(name, vars(kind).get(name) or self._inherited_text(kind, name)) for name in _TEXTS]
-        # A block may put into a class what it inherits: nothing, or the text of a layout (2.0-2.5).
-        short = (
-            None,
-            object.__repr__,
-            *(vars(base).get(name) for base in kind.__mro__ for name in _TEXTS if not is_ir_class(base)),
-        )
+        # A block may have put into the class what it inherits: one that says nothing, or that of a layout.
+        short = [None, object.__repr__]
+        short += [vars(base).get(name) for base in self._layouts(kind) for name in _TEXTS]
         return [(name, text) for name, text in texts if text not in short and not _is_bounded(text)]
+
+    def _layouts(self, kind: type[object]) -> list[type[object]]:
+        # PyTorch 2.0-2.5: a layout derives from IRNode and is no IR class; if it does not: there are none.
+        return [base for base in kind.__mro__ if issubclass(base, self.root) and not is_ir_class(base)]
 
     def _inherited_text(self, kind: type[object], name: str) -> Foreign:
         """Return a text that a class inherits from a class that is no IR class; None where none is needed.
