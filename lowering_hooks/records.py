@@ -74,16 +74,7 @@ class Report(NamedTuple):
     def __str__(self) -> str:
         if not self.ops:
             return _EMPTY
-        rows = [_HEAD, *(_row(op) for op in self.ops)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if head in _LEFT else cell.rjust(width)
-                for head, cell, width in zip(_HEAD, row, widths, strict=True)
-            )
-            for row in rows
-        ]
-        return "\n".join([*lines, *self._advice()])
+        return "\n".join([*_in_columns(_rows(self)), *_advice(self)])
 
     def _repr_pretty_(self, printer: Any, _cycle: object) -> None:
         """Show the report in IPython as ``print`` does."""
@@ -94,18 +85,7 @@ class Report(NamedTuple):
         if not self.ops:
             return f"<p>{_EMPTY}</p>"
         table = html_table([_row(op) for op in self.ops], head=_HEAD)
-        return "\n".join([table, *(f"<p>{html_text(line)}</p>" for line in self._advice())])
-
-    def _advice(self) -> list[str]:
-        if not self.not_allowed:
-            return []
-        names = ", ".join(map(repr, self.not_allowed))
-        return [
-            (
-                f"ops of {', '.join(self.not_allowed)} fell back without being allowed; "
-                f"lowering_hooks.allow({names}) has them described in a few lines, where anybody reads them"
-            )
-        ]
+        return "\n".join([table, *(f"<p>{html_text(line)}</p>" for line in _advice(self))])
 
 
 _EMPTY: Final = "no op fell back implicitly, and no text was cut"
@@ -119,8 +99,59 @@ _HEAD: Final = (
     "shown",
     "in stock, at least",
 )
-# Columns whose cells begin at the left.
+# The first columns are names, whose cells begin at the left; the others are numbers.
 _LEFT: Final = ("op", "first met in")
+_NAMES: Final = len(_LEFT)
+
+
+def text_within(columns: int, report: Report) -> str:
+    """Return the text of a report if it fits into so many columns, else with an op's names above its numbers.
+
+    Nothing is left out, and a line of numbers is never broken: it takes up to 68 columns.
+    """
+    written = str(report)
+    if not report.ops or max(map(len, written.splitlines())) <= columns:
+        return written
+    import textwrap  # only a narrow terminal needs it
+
+    lines: list[str] = []
+    rows = _rows(report)
+    for row, numbers in zip(rows, _in_columns([row[_NAMES:] for row in rows]), strict=True):
+        names = ", ".join(row[:_NAMES])
+        for line in [names] if len(names) <= columns else row[:_NAMES]:
+            lines += textwrap.wrap(line, columns, subsequent_indent="  ")
+        lines.append(f"  {numbers}")
+    for line in _advice(report):
+        lines += textwrap.wrap(line, columns)
+    return "\n".join(lines)
+
+
+def _rows(report: Report) -> list[tuple[str, ...]]:
+    return [_HEAD, *map(_row, report.ops)]
+
+
+def _in_columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Return the lines of a table, whose first row is a part of the head."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if head in _LEFT else cell.rjust(width)
+            for head, cell, width in zip(rows[0], row, widths, strict=True)
+        )
+        for row in rows
+    ]
+
+
+def _advice(report: Report) -> list[str]:
+    if not report.not_allowed:
+        return []
+    names = ", ".join(map(repr, report.not_allowed))
+    return [
+        (
+            f"ops of {', '.join(report.not_allowed)} fell back without being allowed; "
+            f"lowering_hooks.allow({names}) has them described in a few lines, where anybody reads them"
+        )
+    ]
 
 
 def _row(op: OpReport) -> tuple[str, ...]:

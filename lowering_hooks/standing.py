@@ -7,9 +7,10 @@ nothing here imports, logs or waits; what there is to log is returned.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .asked import AskedStrategy, AskedTexts, Hookable, differs, plan
 from .status import BoundedIRState, Hooked, Idle
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
 
 # A level of logging and a text.
 Message = tuple[int, str]
+
+# The strategies that hook something, the better one first.
+_STRATEGIES: Final[tuple[Strategy, ...]] = ("call_function", "set_proxy")
+# What a WARNING that nothing is hooked ends with.
+_UPGRADE_OR_END: Final = (
+    "upgrade lowering-hooks, which may know this PyTorch, or set LOWERING_HOOKS=0 to end this message"
+)
+_INSTALL_OR_END: Final = (
+    "install lowering-hooks again with what it needs, or set LOWERING_HOOKS=0 to end this message"
+)
+_REPORT_OR_END: Final = (
+    "report this with what lowering-hooks status --json prints, or set LOWERING_HOOKS=0 to end this message"
+)
 
 
 class Means(NamedTuple):
@@ -95,7 +109,8 @@ class StandingStrategy:
                 messages = self._hook_by_plan(asked.strategy, means)
             except Exception as error:
                 problem = described(error)
-                messages = [(logging.WARNING, f"nothing is hooked by lowering-hooks: {problem}")]
+                text = f"nothing is hooked by lowering-hooks: {problem}; {what_to_do(error)}"
+                messages = [(logging.WARNING, text)]
                 if isinstance(self.standing, Idle):
                     self.standing = Idle("inactive", problem)
         self._settled = asked, inductor
@@ -111,6 +126,7 @@ class StandingStrategy:
         """Install the first strategy whose contract holds, and return what is to be logged."""
         strategies, why, advice = plan(request, means.choice)
         broken: list[str] = []
+        cause: BaseException | None = None
         for strategy in strategies:
             standing = self.standing
             if self._stands(strategy, means.inductor) and isinstance(standing, Hooked):
@@ -120,6 +136,7 @@ class StandingStrategy:
                 hook = self._hook(strategy, means, [*broken, why])
             except BrokenContractError as error:
                 broken.append(f"{strategy} cannot be used: {error}")
+                cause = error.__cause__
                 continue
             caveat = "" if hook.caveat in self._warned else hook.caveat
             self._warned.add(hook.caveat)
@@ -136,7 +153,23 @@ class StandingStrategy:
             return [(logging.WARNING, f"{stays}: {reason}")]
         self.standing = Idle("inactive", reason)
         text = f"nothing is hooked and PyTorch {means.version} runs as without lowering-hooks: {reason}"
-        return [(logging.WARNING, text)]
+        return [(logging.WARNING, f"{text}; {self._what_to_do(strategies, means, cause)}")]
+
+    def _what_to_do(self, tried: tuple[Strategy, ...], means: Means, cause: BaseException | None) -> str:
+        """Return what a user can do where none of the strategies that were tried can be used.
+
+        Args:
+            tried: The strategies.
+            means: What they were tried with.
+            cause: What the last of them raised; None where it raised nothing.
+        """
+        for strategy in _STRATEGIES:
+            if strategy not in tried:
+                with contextlib.suppress(BrokenContractError):
+                    self._made(strategy, means)
+                    return f"{strategy} can be used: ask for it with LOWERING_HOOKS_STRATEGY or apply()"
+        is_missing = isinstance(cause, ImportError)
+        return _UPGRADE_OR_END if not means.choice.verified and not is_missing else what_to_do(cause)
 
     def _stands(self, strategy: Strategy, inductor: Inductor) -> bool:
         standing, settled_for = self.standing, self._settled[1]
@@ -244,7 +277,8 @@ class StandingTexts:
             except Exception as error:
                 problem = str(error) if isinstance(error, BrokenContractError) else described(error)
                 self.problem = f"the texts of IR nodes cannot be bounded: {problem}"
-                messages = [(logging.WARNING, f"lowering-hooks bounds no texts of IR nodes: {problem}")]
+                text = f"lowering-hooks bounds no texts of IR nodes: {problem}"
+                messages = [(logging.WARNING, f"{text}; LOWERING_HOOKS_BOUNDED_IR=off ends this message")]
         else:
             while self._hooks:
                 self._hooks.pop().remove()
@@ -278,6 +312,11 @@ class StandingTexts:
 
 def _reason(why: list[str], hook: Hook) -> str:
     return "; ".join(filter(None, (*why, hook.caveat)))
+
+
+def what_to_do(cause: BaseException | None) -> str:
+    """Return what a user can do about an error: install what is missing, else report it."""
+    return _INSTALL_OR_END if isinstance(cause, ImportError) else _REPORT_OR_END
 
 
 def described(error: BaseException) -> str:

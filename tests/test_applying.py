@@ -196,7 +196,7 @@ def test_a_broken_contract(stand, told) -> None:
 def test_both_contracts_broken(stand, told) -> None:
     """PyTorch runs as stock, and one WARNING says so."""
     break_operator_str(stand)
-    stand.graph.FALLBACK_ALLOW_LIST = set(stand.lowering.FALLBACK_ALLOW_LIST)
+    break_allow_list(stand)
     before = standing(stand)
     manager = Manager(Settings())
     status = manager.apply()
@@ -205,10 +205,64 @@ def test_both_contracts_broken(stand, told) -> None:
     assert "different" in status.reason
     (warning,) = told("WARNING")
     assert "runs as without lowering-hooks" in warning
+    assert warning.endswith(
+        "; report this with what lowering-hooks status --json prints, or set LOWERING_HOOKS=0 to end this message"
+    )
     assert same(standing(stand), before)
     assert lower(stand, "vllm::op").texts == ["stock text of vllm.op.default"]
     assert manager.status() == status
     assert len(told("WARNING")) == 1
+
+
+def break_allow_list(stand) -> None:
+    """Have the modules hold different allow lists: the set_proxy contract is broken."""
+    stand.graph.FALLBACK_ALLOW_LIST = set(stand.lowering.FALLBACK_ALLOW_LIST)
+
+
+@pytest.mark.parametrize("breaks", [[break_allow_list], [break_allow_list, break_operator_str]])
+def test_an_unverified_version_that_is_broken(stand, told, breaks) -> None:
+    """The WARNING ends with what helps: the strategy that was not tried if it can be used, else an upgrade."""
+    stand.torch.__version__ = "2.99.0"
+    for broken in breaks:
+        broken(stand)
+    manager = Manager(Settings())
+    assert manager.apply().state == "inactive"
+    (warning,) = told("WARNING")
+    if break_operator_str in breaks:
+        assert warning.endswith(
+            "; upgrade lowering-hooks, which may know this PyTorch, or set LOWERING_HOOKS=0 to end this message"
+        )
+    else:
+        assert warning.endswith(
+            "; call_function can be used: ask for it with LOWERING_HOOKS_STRATEGY or apply()"
+        )
+        assert Manager(Settings(strategy="call_function")).apply().state == "active"
+        assert len(told("WARNING")) == 1
+
+
+@pytest.mark.parametrize(
+    ("breaks", "asked", "other"),
+    [(break_operator_str, "call_function", "set_proxy"), (break_allow_list, "set_proxy", "call_function")],
+)
+def test_a_forced_strategy_where_the_other_works(stand, told, breaks, asked, other) -> None:
+    """The WARNING says so, and what it says works."""
+    breaks(stand)
+    manager = Manager(Settings(strategy=asked))
+    assert manager.apply().state == "inactive"
+    (warning,) = told("WARNING")
+    assert warning.endswith(f"; {other} can be used: ask for it with LOWERING_HOOKS_STRATEGY or apply()")
+    assert manager.apply(other).state == "active"
+
+
+@pytest.mark.parametrize("settings", [Settings(off="0"), Settings(bounded_ir=False)], ids=["off", "texts"])
+def test_what_ends_a_message(stand, told, settings) -> None:
+    """The variables that a WARNING names end it."""
+    del stand.ir.IRNode
+    if settings.off:
+        break_operator_str(stand)
+        break_allow_list(stand)
+    Manager(settings).apply()
+    assert told("WARNING") == []
 
 
 def test_an_internal_that_raises(stand, told) -> None:
@@ -228,7 +282,7 @@ def test_a_forced_strategy_that_is_broken(stand, told) -> None:
     """The one that stands stays."""
     manager = Manager(Settings())
     manager.apply()
-    stand.graph.FALLBACK_ALLOW_LIST = set(stand.lowering.FALLBACK_ALLOW_LIST)
+    break_allow_list(stand)
     hooked = standing(stand)
     status = manager.apply("set_proxy")
     assert (status.state, status.strategy) == ("active", "call_function")
@@ -265,6 +319,8 @@ def test_an_inductor_without_ir_classes(stand, told) -> None:
     assert {text.partition(":")[0] for text in told("WARNING")} == {
         "lowering-hooks bounds no texts of IR nodes"
     }
+    ends = "; LOWERING_HOOKS_BOUNDED_IR=off ends this message"
+    assert all(text.endswith(ends) for text in told("WARNING"))
     assert lower(stand, "vllm::op").texts == ["  target: vllm.op.default"]
 
 

@@ -288,19 +288,6 @@ def test_commands_in_the_text(page: str) -> None:
     assert [(command, problem) for command in commands if (problem := problem_of(*command))] == []
 
 
-# Folders of the repository, as a path in the text begins.
-FOLDERS = ("benchmarks", "compat", "docs", "downstream", "lowering_hooks", "tests", "tools")
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_paths_in_the_text(page: str) -> None:
-    """What a page names of the repository is there."""
-    paths = [
-        words for words in words_in(page) if re.fullmatch(rf"({'|'.join(FOLDERS)})/(?!\.)[\w./-]*", words)
-    ]
-    assert [path for path in paths if not (ROOT / path).exists()] == []
-
-
 def names_of_commands() -> list[str]:
     (commands,) = (action for action in cli.parser()._actions if action.dest == "command")
     return list(commands.choices or ())

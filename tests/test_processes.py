@@ -17,6 +17,9 @@ from fresh_process import DEADLINE, environment
 
 TESTS = Path(__file__).parent
 INDUCTOR = "torch._inductor.graph"
+INSTALL_OR_END = (
+    "; install lowering-hooks again with what it needs, or set LOWERING_HOOKS=0 to end this message\n"
+)
 COULD_NOT = "lowering-hooks could not be imported; PyTorch runs as if it were not installed"
 
 
@@ -157,6 +160,7 @@ def test_what_cannot_be_imported_later(run, run_beside_inductor, broken, ours_fi
     """A part that is imported once Inductor is there costs one warning, too."""
     done = (run if ours_first else run_beside_inductor)(hooks_without, broken, ours_first)
     assert done.stderr.count("PyTorch runs as without lowering-hooks: ModuleNotFoundError") == 1
+    assert done.stderr.endswith(INSTALL_OR_END)
 
 
 def hooks_without_packaging() -> None:
@@ -177,6 +181,7 @@ def test_without_packaging(run) -> None:
     """Nothing is hooked, and one warning says so."""
     done = run(hooks_without_packaging)
     assert done.stderr.count("runs as without lowering-hooks") == done.stderr.count("packaging.version") == 1
+    assert done.stderr.endswith(INSTALL_OR_END)
 
 
 def test_imported_alone(run) -> None:

@@ -41,9 +41,11 @@ def test_sessions() -> None:
 @pytest.mark.parametrize("package", ["lowering_hooks", "compat"])
 def test_modules(package: str) -> None:
     """The table of modules has a row for every module of the package, and no other, in one sentence each."""
-    rows = dict(
-        re.findall(rf"^\| `({package}/[a-z_/]+\.py)` \| (.+) \|$", section("Where things are"), re.MULTILINE)
+    found = re.findall(
+        rf"^\| `({package}/[a-z_/]+\.py)` \| (.+) \|$", section("Where things are"), re.MULTILINE
     )
+    rows = dict(found)
+    assert len(found) == len(rows), "a module has two rows"
     files = {file.relative_to(ROOT).as_posix() for file in (ROOT / package).rglob("*.py")}
     # A package whose __init__ has nothing but a docstring is told by its modules.
     empty = {name for name in files if len(ast.parse((ROOT / name).read_text()).body) < 2}
@@ -51,16 +53,29 @@ def test_modules(package: str) -> None:
     assert [name for name, what in rows.items() if not re.fullmatch(r"[^.]+(\.\S[^.]*)*\.", what)] == []
 
 
-PAGES = ["CONTRIBUTING.md", "docs/how-it-works.md", "noxfile.py"]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "noxfile.py"]
+# Folders of the repository, as a path in a text begins.
+FOLDERS = ("benchmarks", "compat", "docs", "downstream", "lowering_hooks", "tests", "tools")
+# A session writes these, and a checkout need not have them.
+WRITTEN = ("benchmarks/results/",)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_files_of_tests(page: str) -> None:
-    """Every file and folder of tests that a page names is there, and a page names files by their whole path."""
-    text = (ROOT / page).read_text()
-    named = re.findall(r"[\w/]*\btests/[\w./]*\w", text)
-    assert len(named) > 2
-    assert [path for path in named if not (ROOT / path).exists()] == []
+def paths_in(text: str) -> list[str]:
+    return re.findall(rf"(?<![\w/.-])(?:{'|'.join(FOLDERS)})/[\w./-]*\w", text)
+
+
+def test_paths_are_found() -> None:
+    """In words, in links and in blocks; not what lies in another folder of such a name."""
+    text = "Edit `tests/a.py`, [b](docs/b.md).\n    tools/c/d.py --e\n/usr/lib/lowering_hooks/f.py x-tests/g.py tests/"
+    assert paths_in(text) == ["tests/a.py", "docs/b.md", "tools/c/d.py"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_paths(page: Path) -> None:
+    """What a page names of the repository is there, and it names test files by their whole path."""
+    text = page.read_text()
+    missing = [path for path in paths_in(text) if not (ROOT / path).exists()]
+    assert [path for path in missing if not path.startswith(WRITTEN)] == []
     assert re.findall(r"(?<![\w/])test_\w+\.py", text) == []
 
 

@@ -17,6 +17,7 @@ import lowering_hooks
 from .. import report_file
 from ..inductor.modules import import_problem
 from ..inductor.versions import installed_version, torch_is_there, torch_version
+from ..records import text_within
 from . import check, demo
 from .compile_process import WorkerError
 
@@ -157,7 +158,10 @@ def _report(files: Sequence[str], *, as_json: bool) -> int:
     if as_json:
         print(json.dumps([found for _, found, _ in reports], indent=2))
     else:
-        print("\n\n".join(f"{file}: process {found['pid']}\n{report}" for file, found, report in reports))
+        columns = _columns()
+        shown = [str(report) if columns is None else text_within(columns, report) for *_, report in reports]
+        heads = [f"{file}: process {found['pid']}" for file, found, _ in reports]
+        print("\n\n".join(map("\n".join, zip(heads, shown, strict=True))))
     return 0
 
 
@@ -173,11 +177,16 @@ def _compile(task: Callable[[], check.Verdict | demo.Outcome], command: str, *, 
         return _FAILED
     if as_json:
         print(found.as_json())
-    elif isinstance(found, demo.Outcome) and sys.stdout.isatty():
-        print(f"\n{found.as_text(shutil.get_terminal_size().columns)}")
+    elif isinstance(found, demo.Outcome) and (columns := _columns()) is not None:
+        print(f"\n{found.as_text(columns)}")
     else:
         print(f"\n{found}")
     return found.exit_status
+
+
+def _columns() -> int | None:
+    """Return how wide the terminal is that shows the output; None where the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _whole_number(text: str) -> int:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import io
 import json
+import os
+import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +22,7 @@ from installed import DEMO_IS_EQUAL, RELEASE
 
 import lowering_hooks
 from lowering_hooks.cli import compile_process, demo, main
-from lowering_hooks.records import OpReport
+from lowering_hooks.records import OpReport, Report
 
 
 def test_status(capsys) -> None:
@@ -296,6 +302,82 @@ def test_a_closed_pipe(tmp_path) -> None:
     assert process.wait(60) == 141
     assert process.stderr.read() == b""
     process.stderr.close()
+
+
+OPS = (
+    OpReport(
+        "vllm.all_reduce.default",
+        "0",
+        "all_reduce_59",
+        1,
+        1,
+        0.000123,
+        shown=True,
+        stock_characters=36 * 10**12,
+    ),
+    OpReport(
+        f"mylib.{'generated_' * 12}default",
+        "1 (backward)",
+        f"{'generated_' * 12}default_3",
+        12,
+        3,
+        12345.678,
+        shown=False,
+        stock_characters=999_999,
+        cut=2,
+        allowed=False,
+    ),
+    OpReport("cond", "", "", 0, 1, 0.5, shown=True, stock_characters=0),
+)
+
+
+def in_terminal(columns: int, *arguments: str) -> str:
+    """Return what the command line prints in a terminal of so many columns."""
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    code = "import sys; from lowering_hooks.cli import main; sys.exit(main(sys.argv[1:]))"
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdin=terminal,
+        stdout=terminal,
+        cwd=Path(lowering_hooks.__file__).parents[1],
+        env=environment,
+    )
+    os.close(terminal)
+    printed = b""
+    with contextlib.suppress(OSError):  # Linux: the read after the last one fails
+        while block := os.read(master, 10_000):
+            printed += block
+    os.close(master)
+    assert process.wait(60) == 0
+    return printed.decode().replace("\r\n", "\n")
+
+
+def test_a_report_in_a_terminal(tmp_path, capsys) -> None:
+    """It fits there and leaves nothing out; in a wide one, and elsewhere, it is the table that print shows."""
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps({"pid": 1, "status": {}, "ops": [op._asdict() for op in OPS]}))
+    narrow = in_terminal(80, "report", str(path)).split("\n", 1)[1]
+    assert max(map(len, narrow.splitlines())) <= 80
+    run_together = "".join(line.strip() for line in narrow.splitlines())
+    for op in OPS:
+        assert op.op in run_together
+        assert op.node in run_together
+    for part in ("3.6e+13 characters", "999,999 characters", "12345.678000", "lowering_hooks.allow('mylib')"):
+        assert part in narrow
+    printed = f"{path}: process 1\n{Report(OPS)}\n"
+    assert in_terminal(400, "report", str(path)) == printed
+    assert main(["report", str(path)]) == 0
+    assert capsys.readouterr().out == printed
+    assert main(["report", "--json", str(path)]) == 0
+    assert [OpReport(**op) for op in json.loads(capsys.readouterr().out)[0]["ops"]] == list(OPS)
+
+
+def test_an_empty_report_in_a_terminal(tmp_path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps({"pid": 1, "status": {}, "ops": []}))
+    assert in_terminal(40, "report", str(path)).endswith("no op fell back implicitly, and no text was cut\n")
 
 
 def test_check_unhooked(capsys) -> None:
