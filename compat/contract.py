@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 # An object of PyTorch, or one that other code put in its place: nothing is known of it.
 Foreign: TypeAlias = Any
@@ -66,7 +66,7 @@ def function_in(standing: Foreign, owner: Foreign) -> Callable[..., Foreign] | N
         standing: What stands in the class.
         owner: The class.
     """
-    kind: type[object] = type(standing)
+    kind = cast("type[object]", type(standing))
     if kind is staticmethod:
         return standing.__func__  # type: ignore[no-any-return]
     # A method stays bound to what it was read off, and an object without __get__ is never bound.

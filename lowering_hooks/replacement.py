@@ -68,13 +68,11 @@ def _was_read_off(standing: Any, descriptor: Any) -> bool:
     A ``with`` block that saves and puts back reads an attribute so, and puts back what it got: the function
     of a static method, and the bound method of a class method.
     """
-    if type(descriptor) is staticmethod:
+    kind = cast("type[object]", type(descriptor))
+    if kind is staticmethod:
         return standing is descriptor.__func__
-    return (
-        type(descriptor) is classmethod
-        and type(standing) is types.MethodType
-        and standing.__func__ is descriptor.__func__
-    )
+    is_method = kind is classmethod and type(standing) is types.MethodType
+    return is_method and standing.__func__ is descriptor.__func__
 
 
 def as_function(standing: Any) -> Callable[..., Any]:

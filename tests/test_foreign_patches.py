@@ -207,7 +207,6 @@ def a_copy_without_the_log(compiles):
             is_log = isinstance(call, ast.Call) and ast.unparse(call.func) == "log.info"
             return ast.copy_location(ast.Pass(), node) if is_log else node
 
-    function.args.args[0].annotation = None
     makes = ast.parse("def make(__class__):\n    return call_function")
     makes.body[0].body.insert(0, WithoutLog().visit(function))  # type: ignore[attr-defined]
     scope = {**vars(graph), "__name__": "their_plugin"}
@@ -457,6 +456,7 @@ def test_around_our_remove(name, strategy) -> None:
     compiles.are_as(stock)
     texts_stand()
     assert lowering_hooks.report().ops == ()
+    again: Any
     for again in (*STRATEGIES, strategy):
         assert_active(again, lowering_hooks.apply(again))
     compiles.are_as(stock)

@@ -17,6 +17,7 @@ WRITERS = (
     ("tools/make_compatibility.py", "--check"),
     ("tools/make_printed_ir.py", "--check"),
     ("downstream/vllm/verify.py", "--check"),
+    ("downstream/packages/verify.py", "--check"),
     ("benchmarks/draw.py", "--check", "benchmarks/results", "docs"),
 )
 

