@@ -311,6 +311,14 @@ def downstream_pytorch(session: nox.Session, row: Release) -> None:
             session.run(sys.executable, verify, "draw", external=True)
 
 
+@nox.session(name="downstream-packages", python="3.11")
+def downstream_packages(session: nox.Session) -> None:
+    """Compile ops of packages with and without lowering-hooks, and write docs/downstream-packages.md."""
+    environments.install_packages(session)
+    with discarding(session):
+        session.run("python", "downstream/packages/verify.py", env=WITH_BYTECODE)
+
+
 @nox.session(name="bench-vllm", python="3.11")
 def bench_vllm(session: nox.Session) -> None:
     """Measure the start of a vLLM engine against its depth, where stock hangs, for docs/performance.md."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .contract import (
     call_function_problems,
+    function_in,
     inspect_module,
     ir_text_problems,
     lowering_class_of,
@@ -16,6 +17,7 @@ from .contract import (
     set_proxy_problems,
     wrapped_functions,
     wraps,
+    wraps_one,
 )
 from .releases import RELEASES, Choice, LayoutConstraint, Release, Strategy, choose, release_of
 
@@ -27,6 +29,7 @@ __all__ = [
     "Strategy",
     "call_function_problems",
     "choose",
+    "function_in",
     "inspect_module",
     "ir_text_problems",
     "lowering_class_of",
@@ -35,4 +38,5 @@ __all__ = [
     "set_proxy_problems",
     "wrapped_functions",
     "wraps",
+    "wraps_one",
 ]

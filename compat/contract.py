@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 # An object of PyTorch, or one that other code put in its place: nothing is known of it.
 Foreign: TypeAlias = Any
@@ -56,6 +56,28 @@ def operator_text_problems(exc: types.ModuleType, peel: Peel = _as_it_stands) ->
     return tuple(_operator_text_problems(exc, peel))
 
 
+def function_in(standing: Foreign, owner: Foreign) -> Callable[..., Foreign] | None:
+    """Return the function that a class calls without the instance; None where there is none.
+
+    A static method has one.  So has a plain function, although Python would pass it the instance: a ``with``
+    block of other code reads the static method off its class, and puts the function back as it is.
+
+    Args:
+        standing: What stands in the class.
+        owner: The class.
+    """
+    kind = cast("type[object]", type(standing))
+    if kind is staticmethod:
+        return standing.__func__  # type: ignore[no-any-return]
+    # A method stays bound to what it was read off, and an object without __get__ is never bound.
+    if kind in (types.FunctionType, types.MethodType) or not hasattr(kind, "__get__"):
+        return standing if callable(standing) else None
+    # By its __class__: what wrapt.wrap_function_wrapper leaves is a proxy of the static method, and calls it.
+    if isinstance(standing, staticmethod):
+        return standing.__get__(None, owner)  # type: ignore[no-any-return, unused-ignore]
+    return None
+
+
 def ir_text_problems(ir: types.ModuleType | None) -> tuple[str, ...]:
     """Say what keeps the text of IR nodes from being bounded; empty where nothing does.
 
@@ -96,8 +118,13 @@ def lowering_class_of(graph: types.ModuleType) -> Foreign:
 
 def wraps(outer: Foreign, inner: Callable[..., object]) -> bool:
     """Whether ``outer`` is ``inner``, or visibly calls it: see :func:`wrapped_functions`."""
+    return wraps_one(outer, lambda function: function is inner)
+
+
+def wraps_one(outer: Foreign, is_inner: Callable[[Foreign], bool]) -> bool:
+    """Whether ``is_inner`` says yes to ``outer`` or to a function that it visibly calls."""
     return any(
-        function is inner or any(used is inner for used in _used_by(function))
+        is_inner(function) or any(is_inner(used) for used in _used_by(function))
         for function in wrapped_functions(outer)
     )
 
@@ -196,12 +223,13 @@ def _operator_text_problems(exc: types.ModuleType, peel: Peel) -> Iterator[str]:
     # PyTorch 2.0-2.15: OperatorIssue.operator_str(target, args, kwargs) is a static method, which the error
     # classes of a lowering inherit; if missing: "auto" falls back to set_proxy, without bounded texts of ops.
     issue = getattr(exc, "OperatorIssue", None)
-    # The errors of a lowering ask for it by `self`, so a plain function does not serve.
-    static = peel(getattr(issue, "__dict__", {}).get("operator_str"))
-    if not isinstance(static, staticmethod):
+    # A plain function serves as well, although the errors of a lowering ask for the text by `self`: they are
+    # given a static method around it.
+    function = function_in(peel(getattr(issue, "__dict__", {}).get("operator_str")), issue)
+    if function is None:
         yield "torch._inductor.exc.OperatorIssue.operator_str is not a static method"
         return
-    yield from _call_problems("OperatorIssue.operator_str", static.__func__, _OPERATOR_STR_ARGUMENTS)
+    yield from _call_problems("OperatorIssue.operator_str", function, _OPERATOR_STR_ARGUMENTS)
 
 
 def _reaches_operator_str(function: Foreign, graph: types.ModuleType) -> bool:

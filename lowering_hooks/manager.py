@@ -125,6 +125,7 @@ class Manager:
             if self._texts.problem:
                 reason += f"; {self._texts.problem}"
             bounded_ir = self._texts.state()
+            conflicts += self._texts.conflicts()
         return Status(
             version=version,
             torch_version=found,

@@ -35,31 +35,44 @@ class Replacement:
         """Put the replacement there."""
         setattr(self.owner, self.name, self.new)
 
-    def standing(self) -> Any:
+    def standing(self, owner: object = None) -> Any:
         """Return what stands there now, as the owner stores it; None where that cannot be read."""
         try:
-            stored: dict[str, Any] = vars(self.owner)
+            stored: dict[str, Any] = vars(owner or self.owner)
             return stored.get(self.name)
         except Exception:  # the owner may be an object of any kind by now
             return None
 
-    def stands(self) -> bool:
-        """Whether the replacement stands there."""
-        standing = self.standing()
-        if standing is self.new:
-            return True
-        # A `with` block reads a static method off its class, and puts back the function that it got.
-        new: Any = self.new
-        return type(new) is staticmethod and standing is new.__func__
+    def stands(self, owner: object = None) -> bool:
+        """Whether the replacement stands there, as it was put or as others read it off the class."""
+        standing = self.standing(owner)
+        return standing is self.new or _was_read_off(standing, self.new)
 
-    def put_back(self) -> None:
-        """Put back the original, unless something was put over the replacement."""
-        if not self.stands():
+    def put_back(self, owner: object = None) -> None:
+        """Put back the original, unless something was put over the replacement.
+
+        Args:
+            owner: Where others have put the replacement as well: a class that inherits it.
+        """
+        if not self.stands(owner):
             return
         if self.old is _MISSING:
-            delattr(self.owner, self.name)
+            delattr(owner or self.owner, self.name)
         else:
-            setattr(self.owner, self.name, self.old)
+            setattr(owner or self.owner, self.name, self.old)
+
+
+def _was_read_off(standing: Any, descriptor: Any) -> bool:
+    """Whether ``standing`` is what reading ``descriptor`` off its class gives.
+
+    A ``with`` block that saves and puts back reads an attribute so, and puts back what it got: the function
+    of a static method, and the bound method of a class method.
+    """
+    kind = cast("type[object]", type(descriptor))
+    if kind is staticmethod:
+        return standing is descriptor.__func__
+    is_method = kind is classmethod and type(standing) is types.MethodType
+    return is_method and standing.__func__ is descriptor.__func__
 
 
 def as_function(standing: Any) -> Callable[..., Any]:

@@ -256,6 +256,10 @@ class StandingTexts:
         is_waiting = self.asked.mode is not False and self._settled[0] is not self.asked
         return "pending" if is_waiting else False
 
+    def conflicts(self) -> tuple[str, ...]:
+        """Return what others have done to the texts, one sentence each."""
+        return tuple(conflict for hook in self._hooks for conflict in hook.conflicts())
+
     def differs(self, inductor: Inductor | None) -> bool:
         """Whether ``settle`` has something to do: another request, or another Inductor."""
         return differs(self.asked, self._settled, inductor)
@@ -298,15 +302,17 @@ class StandingTexts:
         problems: tuple[str, ...] = means.hooks.BoundedIR.problems(ir)
         if problems:
             raise BrokenContractError("; ".join(problems))
-        if any(hook.root is ir.IRNode for hook in self._hooks):
-            return
+        for hook in self._hooks:
+            if hook.root is ir.IRNode:
+                hook.wrap_all()
+                return
         self._writer = means.writer
-        hook: BoundedIR = means.hooks.BoundedIR(ir, means.writer)
+        new: BoundedIR = means.hooks.BoundedIR(ir, means.writer)
         try:
-            hook.install()
-            self._hooks.append(hook)
+            new.install()
+            self._hooks.append(new)
         except BaseException:
-            hook.remove()
+            new.remove()
             raise
 
 

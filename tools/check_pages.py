@@ -21,6 +21,7 @@ WRITERS = (
     ("downstream/vllm/verify.py", "--check"),
     ("downstream/models/verify.py", "--check"),
     ("downstream/pytorch/verify.py", "--check"),
+    ("downstream/packages/verify.py", "--check"),
     ("benchmarks/draw.py", "--check", "benchmarks/results", "docs"),
 )
 

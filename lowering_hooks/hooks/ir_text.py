@@ -7,6 +7,7 @@ at DEBUG each node that it has placed, and backends of other libraries print wha
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import types
@@ -14,7 +15,7 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from ..compat import ir_text_problems
+from ..compat import ir_text_problems, wraps_one
 from ..inductor.modules import name_of
 from ..inductor.nodes import is_ir_class
 from ..replacement import Replacement, as_function
@@ -71,31 +72,74 @@ class BoundedIR:
     def install(self) -> None:
         """Wrap the texts of all classes, and of those that are defined from now on."""
         self._live = True
+        self.wrap_all()
+        self._writer.before_operators.append(self._wrap_again)
+        self._subclass_hook.put()
+
+    def wrap_all(self) -> None:
+        """Wrap the texts of all classes that are not wrapped, such as those that others have put there."""
         for kind in _classes(self.root):
             self._wrap_texts(kind)
-        self._subclass_hook.put()
+
+    def conflicts(self) -> tuple[str, ...]:
+        """Return what stands unbounded in the place of wrappers of this hook, in a sentence."""
+        still_made = {reference() for reference in self._new}
+        found = [
+            (kind.__qualname__, name_of(text))
+            for kind in _classes(self.root)
+            if kind not in still_made
+            for _, text in self._unbounded(kind)
+        ]
+        if not found:
+            return ()
+        kind_name, text_name = found[0]
+        count = len({kind for kind, _ in found})
+        what = (
+            f"{text_name} replaced the text of {kind_name}, which is not bounded (IR classes in all: {count})"
+        )
+        return (f"{what}; lowering_hooks.apply() bounds what stands now",)
 
     def remove(self) -> None:
         """Put back what was there; a wrapper that was put over one of these stays."""
         self._live = False
+        with contextlib.suppress(ValueError):  # it was not installed
+            self._writer.before_operators.remove(self._wrap_again)
         self._subclass_hook.put_back()
         self._wrap_new()
         for kind in _classes(self.root):
             for name in _TEXTS:
                 replacement = _replacement(vars(kind).get(name))
                 if replacement is not None:
-                    replacement.put_back()
+                    # A `with` block may have read it off the class that inherits it, and put it back there.
+                    replacement.put_back(kind)
+
+    def _wrap_again(self) -> None:
+        """Wrap what was put back over the wrappers, by a ``with`` block that began before.  Never raises."""
+        try:
+            self.wrap_all()
+        except Exception:
+            log.debug("lowering-hooks could not bound the texts of all IR classes", exc_info=True)
 
     def _wrap_texts(self, kind: type[object]) -> None:
+        for name, original in self._unbounded(kind):
+            wrapper = self._writer.wrap(as_function(original))
+            replacement = Replacement(kind, name, wrapper)
+            setattr(wrapper, _MARK, _Mark(wrapper, replacement))
+            replacement.put()
+
+    def _unbounded(self, kind: type[object]) -> list[tuple[str, Foreign]]:
+        """Return the texts of a class, with their names, that are not bounded."""
         if not is_ir_class(kind):
-            return
-        for name in _TEXTS:
-            original = vars(kind).get(name) or self._inherited_text(kind, name)
-            if original is not None and _replacement(original) is None:
-                wrapper = self._writer.wrap(as_function(original))
-                replacement = Replacement(kind, name, wrapper)
-                setattr(wrapper, _MARK, _Mark(wrapper, replacement))
-                replacement.put()
+            return []
+        texts = [(name, vars(kind).get(name) or self._inherited_text(kind, name)) for name in _TEXTS]
+        # A block may have put into the class what it inherits: one that says nothing, or that of a layout.
+        short = [None, object.__repr__]
+        short += [vars(base).get(name) for base in self._layouts(kind) for name in _TEXTS]
+        return [(name, text) for name, text in texts if text not in short and not _is_bounded(text)]
+
+    def _layouts(self, kind: type[object]) -> list[type[object]]:
+        # PyTorch 2.0-2.5: a layout derives from IRNode and is no IR class; if it does not: there are none.
+        return [base for base in kind.__mro__ if issubclass(base, self.root) and not is_ir_class(base)]
 
     def _inherited_text(self, kind: type[object], name: str) -> Foreign:
         """Return a text that a class inherits from a class that is no IR class; None where none is needed.
@@ -120,7 +164,9 @@ class BoundedIR:
             else:
                 original.__get__(None, cls)(**kwargs)
             if hook._live:
-                hook._is_made(cls)
+                # A `with` block that put it back has bound it to the root: any class may be the new one.
+                for kind in _classes(root) if cls is root else (cls,):
+                    hook._is_made(kind)
 
         return classmethod(on_subclass)
 
@@ -177,9 +223,14 @@ def _classes(root: type[object]) -> Iterator[type[object]]:
         pending += derived
 
 
+def _is_bounded(text: Foreign) -> bool:
+    """Whether a text is a wrapper of this module, or visibly calls one."""
+    return wraps_one(text, lambda function: _replacement(function) is not None)
+
+
 def _replacement(text: Foreign) -> Replacement | None:
     """Return the replacement that put a text where it stands; None where the text has no mark of its own."""
-    mark: Foreign = getattr(text, _MARK, None)
+    mark: Foreign = getattr(text, _MARK, None) if type(text) is types.FunctionType else None
     # By the name of its class: it may be the mark of another copy of the package, whose wrapper does as well.
     wrapper, replacement = mark if type(mark).__name__ == _Mark.__name__ else (None, None)
     return replacement if wrapper is text else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 if TYPE_CHECKING:
     from ..inductor.objects import Foreign
@@ -38,7 +38,9 @@ def peeled(standing: Foreign) -> Foreign:
 
     A static method may have come back as the function in it: a ``with`` block reads it off the class.
     """
-    function = getattr(standing, "__func__", standing)
+    # By its type: a proxy of another library around a static method hands on the attributes of that.
+    kind = cast("type[object]", type(standing))
+    function: Foreign = standing.__func__ if kind is staticmethod else standing
     mark: Foreign = getattr(function, _MARK, None)
     # By the name of its class: it may be the mark of another copy of the package.
     is_marked = type(mark).__name__ == _Mark.__name__ and mark.wrapper is function

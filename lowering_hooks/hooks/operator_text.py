@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
 from typing import TYPE_CHECKING, cast
 
-from ..compat import operator_text_problems, release_of, wrapped_functions
+from ..compat import function_in, operator_text_problems, release_of, wrapped_functions, wraps
 from ..describe.graph import MAX_ERROR_NODES, extent_text, graph_text
 from ..describe.op import operator_text, site_text
 from ..describe.stock_size import tree_characters
@@ -40,6 +40,8 @@ class OperatorText:
 
     Attributes:
         overload: The class of ops, ``torch._ops.OpOverload``.
+        live: False once removed.  A replacement that another library wrapped meanwhile stays in that chain,
+            and from then on only passes calls on.
     """
 
     def __init__(
@@ -63,15 +65,15 @@ class OperatorText:
         self._call_function_codes = _codes_of_call_function(inductor)
         self._log_codes = self._call_function_codes + _code_of_lazy_string()
         self._is_eager = _builds_the_log_text_eagerly(inductor)
-        # False once removed.  A replacement that another library wrapped meanwhile stays in that chain, and
-        # from then on only passes calls on.
-        self._live = False
+        self.live = False
 
         issue_class = inductor.exc.OperatorIssue
         original = peeled(vars(issue_class)["operator_str"])
-        self._replacement = Replacement(
-            issue_class, "operator_str", staticmethod(self._wrap(original)), original
-        )
+        function = function_in(original, issue_class)
+        if function is None:
+            raise TypeError("torch._inductor.exc.OperatorIssue.operator_str is not a static method")
+        self._function = marked(_OperatorStr(self, function), original)
+        self._replacement = Replacement(issue_class, "operator_str", staticmethod(self._function), original)
 
     @staticmethod
     def problems(inductor: Inductor) -> tuple[str, ...]:
@@ -80,20 +82,30 @@ class OperatorText:
 
     def install(self) -> None:
         """Put the replacement into Inductor."""
-        self._live = True
+        self.live = True
         self._replacement.put()
 
     def remove(self) -> None:
         """Put back what was there; what was put over the replacement stays."""
-        self._live = False
+        self.live = False
         self._replacement.put_back()
 
     def displaced_by(self) -> str | None:
-        """Return the dotted name of what stands in its place; None where the replacement stands."""
-        if self._replacement.stands():
+        """Return the dotted name of what replaced it; None where it stands or is visibly called."""
+        if self._replacement.stands() or wraps(self._standing_function(), self._function):
             return None
+        return name_of(self._standing_function())
+
+    def conflicts(self) -> tuple[str, ...]:
+        """Return who wrapped the replacement, in a sentence."""
+        if self._replacement.stands() or self.displaced_by():
+            return ()
+        name = name_of(self._standing_function())
+        return (f"{name} wrapped OperatorIssue.operator_str after lowering-hooks did",)
+
+    def _standing_function(self) -> Foreign:
         standing = self._replacement.standing()
-        return name_of(attribute(standing, "__func__") or standing)
+        return attribute(standing, "__func__") or standing
 
     def allows(self, target: Target) -> bool:
         """Whether ``target`` is an op of an allowed namespace.  Never raises."""
@@ -102,45 +114,41 @@ class OperatorText:
         except Exception:
             return False
 
-    def _wrap(self, static: Foreign) -> Callable[..., str]:
-        hook = self
-        original: Callable[..., str] = static.__func__
+    def text(
+        self,
+        target: Target,
+        args: Sequence[Argument],
+        kwargs: Mapping[str, Argument],
+        stock_text: Callable[[], str],
+        asker: CodeType,
+    ) -> str:
+        """Return the text of an op with its arguments.
 
-        @functools.wraps(original)
-        def operator_str(
-            target: Target,
-            args: Sequence[Argument],
-            kwargs: Mapping[str, Argument],
-            *more: Foreign,
-            **named: Foreign,
-        ) -> str:
-            def stock_text() -> str:
-                return original(target, args, kwargs, *more, **named)
-
-            if not hook._live:
-                return stock_text()
-            # CPython 3.10-3.13: the frame of the caller.
-            asker = sys._getframe(1).f_code  # pyright: ignore[reportPrivateUsage]
-            site, is_allowed = _site_of(target), hook.allows(target)
-            is_shown, is_cut = not hook._is_thrown_away(asker), False
-            start = time.perf_counter()
-            if not is_allowed or (hook._detail == "full" and is_shown):
-                short = functools.partial(_short, target, args, kwargs, site, is_allowed=is_allowed)
-                text, is_cut = hook._writer.operator(
-                    target, site, [args, kwargs], stock_text, short, is_shown=is_shown
-                )
-                characters = len(text)
-            elif is_shown:
-                text = hook._described(target, args, kwargs, site, asker)
-                characters = tree_characters([args, kwargs])
-            else:
-                text, characters = operator_text(target, (), {}), 0
-            if is_allowed and not is_cut:
-                seconds = time.perf_counter() - start
-                hook._records.described(str(target), site, seconds, characters, shown=is_shown)
-            return text
-
-        return marked(operator_str, static)
+        Args:
+            target: The op.
+            args: Its positional arguments.
+            kwargs: Its other arguments.
+            stock_text: Writes the original's text.
+            asker: The code that asks for the text.
+        """
+        site, is_allowed = _site_of(target), self.allows(target)
+        is_shown, is_cut = not self._is_thrown_away(asker), False
+        start = time.perf_counter()
+        if not is_allowed or (self._detail == "full" and is_shown):
+            short = functools.partial(_short, target, args, kwargs, site, is_allowed=is_allowed)
+            text, is_cut = self._writer.operator(
+                target, site, [args, kwargs], stock_text, short, is_shown=is_shown
+            )
+            characters = len(text)
+        elif is_shown:
+            text = self._described(target, args, kwargs, site, asker)
+            characters = tree_characters([args, kwargs])
+        else:
+            text, characters = operator_text(target, (), {}), 0
+        if is_allowed and not is_cut:
+            seconds = time.perf_counter() - start
+            self._records.described(str(target), site, seconds, characters, shown=is_shown)
+        return text
 
     def _is_thrown_away(self, asker: CodeType) -> bool:
         """Whether ``asker`` throws the text away.
@@ -172,6 +180,36 @@ class OperatorText:
         else:
             behind = graph_text(args, kwargs, MAX_ERROR_NODES)
         return "\n".join(filter(None, (operator_text(target, args, kwargs), site_text(site), behind)))
+
+
+class _OperatorStr:
+    """What stands for ``operator_str``, in a static method, and passes on to the hook what it is asked for.
+
+    It is an object, which no class binds.  A ``with`` block of other code may read it off the class and put
+    it back without the static method; Python would then pass the error that asks for its own text to a
+    function, as one argument too many.
+    """
+
+    def __init__(self, hook: OperatorText, original: Callable[..., str]) -> None:
+        # First: it copies the attributes of the original, which may be a wrapper around another such object.
+        functools.update_wrapper(self, original)
+        self._hook = hook
+        self._original = original
+
+    def __call__(
+        self,
+        target: Target,
+        args: Sequence[Argument],
+        kwargs: Mapping[str, Argument],
+        *more: Foreign,
+        **named: Foreign,
+    ) -> str:
+        stock_text = functools.partial(self._original, target, args, kwargs, *more, **named)
+        if not self._hook.live:
+            return stock_text()
+        # CPython 3.10-3.13: the frame of the caller.
+        asker = sys._getframe(1).f_code  # pyright: ignore[reportPrivateUsage]
+        return self._hook.text(target, args, kwargs, stock_text, asker)
 
 
 def _short(

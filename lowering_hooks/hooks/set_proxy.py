@@ -81,8 +81,8 @@ class SetProxyHook:
         return None if self._text is None else self._text.displaced_by()
 
     def conflicts(self) -> tuple[str, ...]:
-        """Return nothing: what wraps the proxy cannot be seen, and what replaced it is ``displaced_by``."""
-        return ()
+        """Return who wrapped the text: what wraps the proxy cannot be seen."""
+        return () if self._text is None or self.displaced_by() else self._text.conflicts()
 
     def allows(self, namespace: str) -> bool:
         """Whether the proxy admits ops of ``namespace``, here and now."""

@@ -73,11 +73,13 @@ class Writer:
         mode: Whether texts are bounded: ``"auto"`` where they pass the limit, True always, False never.  It
             may be set at any time.
         before_next: Functions that are called, once, before the next text is written.
+        before_operators: Functions that are called before each text of an op with its arguments is written.
     """
 
     def __init__(self, records: Records) -> None:
         self.mode: BoundedIRMode = False
         self.before_next: list[Callable[[], object]] = []
+        self.before_operators: list[Callable[[], object]] = []
         self._records = records
         self._logged: set[str] = set()  # targets that an INFO line has named
 
@@ -143,6 +145,8 @@ class Writer:
         current, mode = _thread.text, self.mode
         if mode is False or current.is_written:  # where it is written: a part of the text of a node
             return write(), False
+        for prepare in self.before_operators:
+            prepare()
         subject = _Subject(None, values, short, lambda: (target_name(target), site), is_shown)
         if mode is True:
             return _by_name(current, write, subject), False

@@ -54,7 +54,7 @@ def drop_issue(graph, exc):
 
 
 def not_static(graph, exc):
-    exc.OperatorIssue.operator_str = lambda target, args, kwargs: ""
+    exc.OperatorIssue.operator_str = classmethod(lambda cls, target, args, kwargs: "")
 
 
 def other_text_parameters(graph, exc):
@@ -159,9 +159,37 @@ def longer_text(graph, exc):
     exc.OperatorIssue.operator_str = staticmethod(lambda target, args, kwargs, style=None: "")
 
 
+def plain_text(graph, exc):
+    """As a ``with`` block puts it back that read it off the class."""
+    exc.OperatorIssue.operator_str = exc.OperatorIssue.operator_str
+
+
+def text_of_an_object(graph, exc):
+    exc.OperatorIssue.operator_str = functools.partial(exc.OperatorIssue.operator_str)
+
+
+def text_of_a_method(graph, exc):
+    class Theirs:
+        def text(self, target, args, kwargs):
+            return ""
+
+    exc.OperatorIssue.operator_str = Theirs().text
+
+
+def text_in_wrapt(graph, exc):
+    wrapt = pytest.importorskip("wrapt")
+    wrapt.wrap_function_wrapper(
+        exc, "OperatorIssue.operator_str", lambda wrapped, _, args, kwargs: wrapped(*args)
+    )
+
+
 @pytest.mark.parametrize(
     "patch",
     [
+        plain_text,
+        text_of_an_object,
+        text_of_a_method,
+        text_in_wrapt,
         renamed,
         one_more_parameter,
         passes_everything_on,

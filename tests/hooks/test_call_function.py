@@ -496,6 +496,61 @@ def test_a_function_that_wrapt_wrapped(stand) -> None:
     assert stand.fallbacks() == {"lib.op.default": 1}
 
 
+@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+def test_a_text_that_wrapt_wrapped(stand, is_after) -> None:
+    """It is asked as before, whoever came first: its proxy is no static method, and bears no mark of ours."""
+    wrapt = pytest.importorskip("wrapt")
+    asked = []
+
+    def theirs(wrapped, instance, args, kwargs):
+        asked.append(args[0])
+        return f"theirs of {wrapped(*args, **kwargs)}"
+
+    if not is_after:
+        stand.hook.remove()
+    wrapt.wrap_function_wrapper(stand.issue, "operator_str", theirs)
+    wrapped = vars(stand.issue)["operator_str"]
+    again = stand.new_hook()
+    assert again.problems(loaded()) == ()
+    again.install()
+    op, other = stand.overload("lib::op"), stand.overload("other::op")
+    assert stand.texts(op) == [OURS]
+    assert stand.texts(other)[0].startswith("theirs of stock text of other.op.default")
+    assert other in asked
+    again.remove()
+    assert vars(stand.issue)["operator_str"] is wrapped
+
+
+def test_a_bare_text(stand) -> None:
+    """The class and an error ask for it alike: of theirs behind ours, and of ours that was put back so."""
+    op = stand.overload("lib::op")
+    stand.issue.operator_str = stand.issue.operator_str
+    assert stand.hook.displaced_by() is None
+    assert stand.issue.operator_str(op, (), {}) == "  target: lib.op.default"
+    assert str(stand.error(ValueError("why"), op, (), {})) == "why\n  target: lib.op.default"
+    stand.hook.remove()
+    assert vars(stand.issue)["operator_str"] is stand.operator_str
+    stand.issue.operator_str = bare = stand.issue.operator_str
+    again = stand.new_hook()
+    again.install()
+    assert str(stand.error(ValueError("why"), op, (), {})) == "why\n  target: lib.op.default"
+    other = stand.overload("other::op")
+    assert str(stand.error(ValueError("why"), other, (), {})) == "why\nstock text of other.op.default"
+    again.remove()
+    assert vars(stand.issue)["operator_str"] is bare
+
+
+def test_a_text_that_visibly_calls_ours(stand) -> None:
+    """It displaces nothing, and is told as a conflict."""
+    ours = stand.issue.operator_str
+    stand.issue.operator_str = staticmethod(lambda target, args, kwargs: ours(target, args, kwargs)[:30])
+    assert stand.hook.displaced_by() is None
+    (conflict,) = stand.hook.conflicts()
+    assert conflict.startswith(f"{__name__}.")
+    assert conflict.endswith("wrapped OperatorIssue.operator_str after lowering-hooks did")
+    assert stand.issue.operator_str(stand.overload("lib::op"), (), {}) == "  target: lib.op.default"
+
+
 def test_a_remove_while_an_op_is_lowered(stand) -> None:
     """The lowering that is in progress in another thread ends, and what follows in it is Inductor's own."""
     inside, removed = threading.Event(), threading.Event()

@@ -282,6 +282,77 @@ def test_a_text_with_arguments(stand, mode) -> None:
     assert text(outer) == "Loops(xLoops(x!))"  # for those who still hold it
 
 
+class Told(ir.IRNode):
+    def __str__(self) -> str:
+        return "told"
+
+    __hash__ = object.__hash__
+
+
+def test_a_text_that_was_put_back_over_ours(monkeypatch) -> None:
+    """By a block that began before us: the status tells it, and apply() bounds it again."""
+    assert str(object.__new__(Told)) == "told"  # so that the class does not count as new
+    original = vars(Told)["__str__"].__wrapped__
+    Told.__str__ = original
+    (conflict,) = lowering_hooks.status().conflicts
+    assert "__str__ replaced the text of Told, which is not bounded (IR classes in all: 1)" in conflict
+    assert lowering_hooks.apply().conflicts == ()
+    assert vars(Told)["__str__"].__wrapped__ is original
+    # The text of an op, such as that of an error, is bounded whether anybody has looked at the status or not.
+    Told.__str__ = original
+    torch._inductor.exc.OperatorIssue.operator_str("other", (), {})
+    assert vars(Told)["__str__"].__wrapped__ is original
+    assert lowering_hooks.status().conflicts == ()
+
+
+def test_a_text_that_calls_ours(monkeypatch) -> None:
+    """It is no conflict, and is not wrapped again."""
+    wrapper = vars(Told)["__str__"]
+    monkeypatch.setattr(Told, "__str__", theirs := lambda node: f"theirs, and {wrapper(node)}")
+    assert lowering_hooks.status().conflicts == ()
+    lowering_hooks.apply()
+    assert Told.__str__ is theirs
+
+
+def test_a_text_that_was_put_into_a_derived_class() -> None:
+    """A block reads it there and puts it back there: it goes with the others."""
+
+    class Base(ir.IRNode):
+        def __str__(self) -> str:
+            return "base"
+
+        __hash__ = object.__hash__
+
+    class Derived(Base):
+        pass
+
+    own = vars(Base)["__str__"].__wrapped__
+    Derived.__str__ = Derived.__str__
+    assert vars(Derived)["__str__"] is vars(Base)["__str__"]
+    assert lowering_hooks.status().conflicts == ()
+    lowering_hooks.bounded_ir(False)
+    assert vars(Base)["__str__"] is vars(Derived)["__str__"] is own
+
+
+def test_a_hook_of_subclasses_that_was_put_back() -> None:
+    """A block that reads the class method puts back a bound one, which is told of no other class."""
+    assert "__init_subclass__" in vars(ir.IRNode)
+    ir.IRNode.__init_subclass__ = ir.IRNode.__init_subclass__  # type: ignore[method-assign]
+
+    class Late(ir.IRNode):
+        def __str__(self) -> str:
+            return "late"
+
+        __hash__ = object.__hash__
+
+    Late.__repr__ = lambda self: "as a decorator gives it"  # type: ignore[method-assign]
+    assert str(object.__new__(Late)) == "late"
+    assert vars(Late)["__str__"].__wrapped__
+    assert vars(Late)["__repr__"].__wrapped__
+    lowering_hooks.bounded_ir(False)
+    assert "__init_subclass__" not in vars(ir.IRNode)
+
+
 @pytest.mark.parametrize(
     ("enabled", "error"), [(1, TypeError), ("yes", ValueError), ("AUTO", ValueError), (None, TypeError)]
 )

@@ -1,0 +1,266 @@
+"""Compiles ops of published packages with and without lowering-hooks, and writes ``docs/downstream-packages.md``.
+
+``python downstream/packages/verify.py``, in an environment that has the packages, takes minutes, and fails where a
+claim does not hold.  ``--check`` changes nothing, and fails where the page is not the one that
+``docs/downstream-packages.json`` makes; it needs nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT / "downstream"), str(ROOT / "tools")]
+
+from compiling import Ended, Seen, differences, run_worker
+from machine import cpu
+
+from lowering_hooks.cli.tables import table
+
+DATA, PAGE = ROOT / "docs" / "downstream-packages.json", ROOT / "docs" / "downstream-packages.md"
+WORKER: Final = Path(__file__).with_name("packages_worker.py")
+# Names the modes that are compared with stock.
+HOOKED: Final = ("nothing_allowed", "call_function", "set_proxy")
+# Seconds that stock may compile a deep model for, and that any worker may take, with its imports.
+STOCK_DEADLINE, DEADLINE = 30.0, 900.0
+
+HEAD = """\
+# Ops of published packages
+
+<!-- Written by `nox -s downstream-packages` from downstream-packages.json. -->
+
+Models of custom ops of published packages, compiled on a CPU with and without lowering-hooks: layers of ops that
+Inductor has no lowering for, and behind them one more op that it has not met before. No namespace of theirs is named
+anywhere in lowering-hooks. At a depth that stock survives, each is compiled in four ways: as stock; with lowering-hooks
+and nothing allowed, which cuts the long texts; with every namespace allowed; and with the strategy `set_proxy` and every
+namespace allowed. "The same" are the generated code, guards, layout constraints, warnings and the error that comes
+where Inductor may make no fallback; and results that are eager's in values, strides and types. A deep model is compiled as stock,
+for {deadline:.0f} s, and with lowering-hooks and nothing allowed. `downstream/packages/` has the code.
+"""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One claim.
+
+    Attributes:
+        claim: What must hold.
+        holds: Whether it did.
+        seen: What was seen, in a few words; may be empty.
+    """
+
+    claim: str
+    holds: bool
+    seen: str = ""
+
+
+def shallow(models: Mapping[str, Any], cache: Path) -> dict[str, dict[str, Seen]]:
+    """Compile every model in every way, and return what was seen, by way and model."""
+    arguments = [word for name, model in models.items() for word in (name, str(model.survived))]
+    found = {}
+    for mode in ("stock", *HOOKED):
+        ended = run(mode, cache, DEADLINE, *arguments)
+        if ended.status != 0:
+            raise RuntimeError(f"{mode} ended with {ended.status}: {ended.errors}")
+        found[mode] = {line["model"]: line for line in ended.lines}
+    return found
+
+
+def run(mode: str, cache: Path, seconds: float, *arguments: str) -> Ended:
+    print(f"{mode} {' '.join(arguments)} ...", end=" ", flush=True)
+    ended = run_worker(WORKER, mode, cache, DEADLINE, str(seconds), *arguments)
+    print(f"{ended.seconds:.0f} s", flush=True)
+    return ended
+
+
+def comes_out_the_same(name: str, model: Any, found: Mapping[str, Mapping[str, Seen]]) -> Iterable[Verdict]:
+    """Check a model at a depth that stock survives."""
+    stock, label = found["stock"][name], f"{model.package}, {name}, {model.survived} layers"
+    yield Verdict(
+        f"{label}: stock compiles it, and the result is eager's",
+        stock["compiled"]["equal"] is True and stock["refused"]["error"] is not None,
+    )
+    for mode in HOOKED:
+        ours = found[mode][name]
+        kinds = {kind: differences(stock[kind], ours[kind]) for kind in ("compiled", "refused")}
+        different = [f"{kind}: {what}" for kind, names in kinds.items() for what in names]
+        yield Verdict(f"{label}: the same as stock, {mode}", not different, ", ".join(different))
+        told = ours["told"]
+        expected = {op_name(op, model) for op in (*model.layer, model.late)}
+        yield Verdict(
+            f"{label}: lowering-hooks is active and counts each op, {mode}",
+            told["state"] == "active"
+            and told["strategy"] == ("set_proxy" if mode == "set_proxy" else "call_function")
+            and expected <= {op.rpartition(".")[0] for op in told["fallbacks"]},
+        )
+    late = op_name(model.late, model)
+    cut = found["nothing_allowed"][name]["told"]["cut"]
+    characters = max((size for op, size in cut.items() if op.rpartition(".")[0] == late), default=0)
+    yield Verdict(
+        f"{label}: with nothing allowed, the text of the last op is cut",
+        characters > 0,
+        f"{characters:,} characters",
+    )
+
+
+def op_name(op: str, model: Any) -> str:
+    """Return an op's name as a report has it, without the overload."""
+    namespace = {"fbgemm-gpu-cpu": "fbgemm"}.get(model.package, model.package)
+    return op.replace("::", ".") if "::" in op else f"{namespace}.{op}"
+
+
+def tells_apart(found: Mapping[str, Seen]) -> Verdict:
+    """Check that the comparison tells two models apart: else equal ones would say nothing."""
+    one, other = list(found.values())[:2]
+    different = differences(one["compiled"], other["compiled"])
+    return Verdict(
+        "that comparison can tell: two models of different ops differ in it",
+        {"code", "constraints"} <= set(different),
+        ", ".join(different),
+    )
+
+
+def deep(name: str, model: Any, layers: int, cache: Path) -> tuple[dict[str, Any], list[Verdict]]:
+    """Compile a deep model as stock and with lowering-hooks."""
+    stock = run("stock", cache, STOCK_DEADLINE, name, str(layers))
+    ours = run("nothing_allowed", cache, DEADLINE, name, str(layers))
+    label = f"{model.package}, {name}, {layers} layers"
+    line = ours.lines[0] if ours.lines else None
+    seconds = line["seconds"] if line else None
+    is_equal = bool(line) and line["compiled"]["equal"] is True
+    row = {
+        "package": model.package,
+        "model": name,
+        "layers": layers,
+        "stock_ended": stock.status != -signal.SIGALRM,
+        "stock_peak_mib": stock.peak_mib,
+        "seconds": seconds,
+        "text_seconds": line["told"]["text_seconds"] if line else None,
+        "peak_mib": ours.peak_mib,
+    }
+    return row, [
+        Verdict(
+            f"{label}: stock's compile does not end in {STOCK_DEADLINE:.0f} s",
+            stock.status == -signal.SIGALRM and not stock.lines,
+            f"exit status {stock.status}",
+        ),
+        Verdict(
+            f"{label}: with lowering-hooks and nothing allowed it ends, and the result is eager's",
+            ours.status == 0 and is_equal,
+            f"{seconds:.1f} s" if seconds is not None else ours.errors[-200:],
+        ),
+    ]
+
+
+def measure() -> dict[str, Any]:
+    from models import DEEP, MODELS
+
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="packages-downstream-") as folder:
+        cache = Path(folder)
+        found = shallow(MODELS, cache)
+        verdicts = [tells_apart(found["stock"])]
+        for name, model in MODELS.items():
+            verdicts += comes_out_the_same(name, model, found)
+        rows = []
+        for name, model in MODELS.items():
+            row, more = deep(name, model, DEEP, cache)
+            rows.append(row)
+            verdicts += more
+    for verdict in verdicts:
+        print(f"  {word(asdict(verdict))}: {verdict.claim} ({verdict.seen})")
+    stock = found["stock"]
+    return {
+        "date": date.today().isoformat(),
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+        "torch": next(iter(stock.values()))["torch"],
+        "seconds": time.monotonic() - begun,
+        "models": [
+            {
+                "package": model.package,
+                "version": stock[name]["version"],
+                "model": name,
+                "layer": list(model.layer),
+                "late": model.late,
+            }
+            for name, model in MODELS.items()
+        ],
+        "deep": rows,
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+    }
+
+
+def page(data: Mapping[str, Any]) -> str:
+    models = [
+        (f"{row['package']} {row['version']}", row["model"], code(*row["layer"]), code(row["late"]))
+        for row in data["models"]
+    ]
+    deep_rows = [
+        (
+            row["package"],
+            row["model"],
+            str(row["layers"]),
+            "ended" if row["stock_ended"] else f"not in {STOCK_DEADLINE:.0f} s",
+            f"{row['stock_peak_mib']:,.0f}",
+            "" if row["seconds"] is None else f"{row['seconds']:.1f}",
+            "" if row["text_seconds"] is None else f"{row['text_seconds']:.2f}",
+            f"{row['peak_mib']:,.0f}",
+        )
+        for row in data["deep"]
+    ]
+    claims = [(verdict["claim"], word(verdict), verdict["seen"]) for verdict in data["verdicts"]]
+    heads = (
+        "package",
+        "model",
+        "layers",
+        "stock",
+        "stock, peak MiB",
+        "lowering-hooks, s",
+        "of them in texts, s",
+        "peak MiB",
+    )
+    return (
+        f"{HEAD.format(deadline=STOCK_DEADLINE)}\nPyTorch {data['torch']}; {data['date']}, {data['cpu']}, "
+        f"{data['cores']} cores; {data['seconds'] / 60:.0f} minutes.\n\n"
+        f"{table(('package', 'model', 'ops of a layer', 'op behind the layers'), models)}\n\n"
+        f"## Where stock does not end\n\n{table(heads, deep_rows)}\n\n"
+        f"## Claims\n\n{table(('claim', 'verdict', 'seen'), claims)}\n"
+    )
+
+
+def code(*names: str) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def word(verdict: Mapping[str, Any]) -> str:
+    return "holds" if verdict["holds"] else "FAILS"
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["--check"]:
+        if page(json.loads(DATA.read_text())) == PAGE.read_text():
+            return 0
+        print(f"{PAGE.name} is not what {DATA.name} makes: run nox -s downstream-packages", file=sys.stderr)
+        return 1
+    if arguments:
+        print(__doc__, file=sys.stderr)
+        return 2
+    data = measure()
+    DATA.write_text(json.dumps(data, indent=1) + "\n")
+    PAGE.write_text(page(data))
+    return 0 if all(verdict["holds"] for verdict in data["verdicts"]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
