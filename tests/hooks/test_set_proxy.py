@@ -375,8 +375,8 @@ def test_a_count_that_fails(stand) -> None:
     """The allow list answers all the same."""
     asked = []
 
-    def count(name: str, op: object, *, is_admitted: bool) -> None:
-        asked.append((name, is_admitted))
+    def count(name: str, op: object, *, is_allowed: bool) -> None:
+        asked.append((name, is_allowed))
         raise RuntimeError("no count")
 
     op = stand.torch.ops.lib.op.default
