@@ -358,6 +358,12 @@ def mutation(session: nox.Session) -> None:
     session.run("python", "tools/mutation.py", *session.posargs, env=WITH_BYTECODE)
 
 
+@nox.session(venv_backend="none")
+def evidence(session: nox.Session) -> None:
+    """Write docs/evidence.md, which sums up what the other sessions have written down."""
+    session.run(sys.executable, "tools/make_evidence.py", external=True)
+
+
 @nox.session
 def texts(session: nox.Session) -> None:
     """Write docs/texts.md: one fallback as stock PyTorch and as lowering-hooks writes it."""

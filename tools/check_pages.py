@@ -22,6 +22,7 @@ WRITERS = (
     ("downstream/models/verify.py", "--check"),
     ("downstream/pytorch/verify.py", "--check"),
     ("downstream/packages/verify.py", "--check"),
+    ("tools/make_evidence.py", "--check"),
     ("benchmarks/draw.py", "--check", "benchmarks/results", "docs"),
 )
 
