@@ -295,7 +295,7 @@ def _section(series: str, found: Mapping[str, Any]) -> str:
     total = found["ways"]["stock"]
     return (
         f"\n## PyTorch {found['torch']}, Python {found['python']}\n\n"
-        f"{found['date']}, {found['cpu']}, {found['cores']} cores, {found['processes']} processes at a time; the "
+        f"{found['date']}, {found['cpu']}, {found['cores']} cores, processes at a time: {found['processes']}; the "
         f"processes took {_minutes(found)} minutes in sum. {found['constraints']:,} layout constraints, "
         f"{found['guards']:,} guards and the strides of {found['tensors']:,} tensors are among what is the same.\n\n"
         f"{table(('claim', 'verdict', 'seen'), claims)}\n\n"
@@ -340,7 +340,7 @@ def _unequal(built: Mapping[str, Any]) -> str:
     if not built["unequal"]:
         return ""
     names = ", ".join(f"`{name}`" for name in built["unequal"])
-    return f"Built, and not equal to eager in stock or with lowering-hooks: {names}.\n\n"
+    return f"Built, and not equal to eager in stock: {names}.\n\n"
 
 
 def _without(missing: Mapping[str, list[str]]) -> str:
