@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
@@ -250,14 +249,12 @@ def measure(folder: Path, every: int | None, processes: int) -> tuple[str, dict[
     share = SHARES.get(series, Share())
     if every is not None:
         share = Share(every, share.first)
-    begun = time.monotonic()
     found = run_all(share, folder / series, processes)
     return series, {
         "date": date.today().isoformat(),
         "cpu": cpu(),
         "cores": os.cpu_count(),
         "processes": processes,
-        "seconds": round(time.monotonic() - begun),
         "torch": torch,
         "python": platform.python_version(),
         "every": share.every,
