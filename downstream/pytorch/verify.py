@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
@@ -250,14 +249,12 @@ def measure(folder: Path, every: int | None, processes: int) -> tuple[str, dict[
     share = SHARES.get(series, Share())
     if every is not None:
         share = Share(every, share.first)
-    begun = time.monotonic()
     found = run_all(share, folder / series, processes)
     return series, {
         "date": date.today().isoformat(),
         "cpu": cpu(),
         "cores": os.cpu_count(),
         "processes": processes,
-        "seconds": round(time.monotonic() - begun),
         "torch": torch,
         "python": platform.python_version(),
         "every": share.every,
@@ -295,7 +292,7 @@ def _section(series: str, found: Mapping[str, Any]) -> str:
     total = found["ways"]["stock"]
     return (
         f"\n## PyTorch {found['torch']}, Python {found['python']}\n\n"
-        f"{found['date']}, {found['cpu']}, {found['cores']} cores, {found['processes']} processes at a time; the "
+        f"{found['date']}, {found['cpu']}, {found['cores']} cores, processes at a time: {found['processes']}; the "
         f"processes took {_minutes(found)} minutes in sum. {found['constraints']:,} layout constraints, "
         f"{found['guards']:,} guards and the strides of {found['tensors']:,} tensors are among what is the same.\n\n"
         f"{table(('claim', 'verdict', 'seen'), claims)}\n\n"
@@ -340,7 +337,7 @@ def _unequal(built: Mapping[str, Any]) -> str:
     if not built["unequal"]:
         return ""
     names = ", ".join(f"`{name}`" for name in built["unequal"])
-    return f"Built, and not equal to eager in stock or with lowering-hooks: {names}.\n\n"
+    return f"Built, and not equal to eager in stock: {names}.\n\n"
 
 
 def _without(missing: Mapping[str, list[str]]) -> str:
