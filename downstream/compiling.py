@@ -272,8 +272,8 @@ def comparable(source: str) -> str:
 
     # PyTorch 2.5-2.6: the names of a kernel that spans subgraphs stand in no order; if missing: nothing to sort.
     source = re.sub(r"# Unsorted Source Nodes: .*", in_order, source)
-    # PyTorch 2.3-2.15, as far as seen: it counts the graphs of the process; if missing: nothing to leave out.
-    source = re.sub(r"# AOT ID: .*", "", source)
+    # PyTorch 2.4-2.15: how many graphs the process had compiled before; if missing: nothing to leave out.
+    source = re.sub(r"# AOT ID: \['\d+_", "# AOT ID: ['", source)
     # The header's folder, and the comments that name the files of the model.
     return re.sub(r'#include "/[^"]*/', '#include "', source)
 

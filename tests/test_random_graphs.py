@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from installed import RELEASE, SERIES
@@ -94,6 +95,48 @@ def test_a_plain_set_proxy_is_seen(compiled) -> None:
 def test_a_text_that_copies_is_seen(compiled) -> None:
     """A text that copies what it describes differs in one of the graphs."""
     assert compiled.differs("meddling")
+
+
+STOCK: dict[str, Any] = {
+    **dict.fromkeys(("code", "guards", "strides", "warnings", "constraints", "error", "equal")),
+    "message": "",
+}
+
+
+def outcome_of(*compiles: dict[str, dict[str, Any]]) -> Outcome:
+    """Return what is made of a graph of which this was seen, in one compile after the other, beside stock."""
+    ways, left = object.__new__(Ways), list(compiles)
+    ways.compile = lambda graph, *names: {
+        "stock": STOCK,
+        **{way: STOCK | other for way, other in left.pop(0).items()},
+    }
+    return ways.outcome({}, "stock")
+
+
+def test_a_difference_that_comes_again_is_a_finding() -> None:
+    """One that does not, or that two compiles of stock show as well, is none, and is counted."""
+    other = {"graph": {"code": ["other"], "strides": [1]}}
+    assert outcome_of(other, other | {"stock again": {}}).findings == {"graph": ["code", "strides"]}
+    unstable = outcome_of(other, other | {"stock again": {"code": ["third"]}})
+    assert unstable.findings == {"graph": ["strides"]}
+    once = outcome_of(other, {"graph": {}, "stock again": {}})
+    assert (once.findings, once.is_unstable) == ({}, True)
+    same = outcome_of({"graph": {}, "plain": {"code": ["other"]}})
+    assert (same.findings, same.is_unstable, same.differing) == ({}, False, {"plain": ["code"]})
+
+
+def test_a_set_proxy_may_generate_other_code() -> None:
+    """It may hand kernels nothing else."""
+    seen = {"set_proxy": {"code": ["other"]}}
+    assert outcome_of(seen).differing == {}
+    seen = {"set_proxy": {"code": ["other"], "strides": [1]}}
+    assert outcome_of(seen, seen | {"stock again": {}}).findings == {"set_proxy": ["strides"]}
+
+
+def test_fallbacks_are_counted_alike() -> None:
+    """A way that counts other fallbacks than another differs."""
+    seen = {"graph": {"fallbacks": ["op"]}, "set_proxy": {"fallbacks": []}}
+    assert outcome_of(seen, seen | {"stock again": {}}).findings == {"set_proxy": ["fallbacks"]}
 
 
 def test_a_seed_is_a_graph() -> None:

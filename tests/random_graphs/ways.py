@@ -133,8 +133,11 @@ class Ways:
         if suspected:
             names = [way for way in seen if way not in MADE_TO_DIFFER]
             again = differences(self.compile(graph, *dict.fromkeys([*names, "stock again"])))
-            if "stock again" not in differing and "stock again" not in again:
-                findings = {way: names for way, names in again.items() if way in suspected}
+            unstable = {*differing.get("stock again", ()), *again.get("stock again", ())}
+            for way in suspected:
+                if names := [name for name in again.get(way, ()) if name not in unstable]:
+                    findings[way] = names
+        findings.pop("stock again", None)
         return Outcome(seen, differing, findings, bool(suspected) and not findings)
 
     def end(self) -> None:

@@ -118,6 +118,8 @@ class Compiler:
 
     def __init__(self, way: str, mode: str) -> None:
         self._recorder = compiling.start(mode)
+        # Otherwise some warnings come once in a process, and graphs are not alone in theirs.
+        torch.set_warn_always(True)
         self._is_stock = mode == "stock"
         if way == "plain":
             install_plain_set_proxy(model.NAMESPACE)
