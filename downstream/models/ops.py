@@ -61,6 +61,7 @@ class Ops:
         self.functions: dict[str, Function] = {
             "relu": functional.relu,
             "gelu": functional.gelu,
+            "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
             "silu": functional.silu,
             "tanh": torch.tanh,
         }
@@ -206,8 +207,9 @@ class Ops:
         self.graphs += 1
         nodes = [node for node in graph.graph.nodes if node.op == "call_function"]
         for node in nodes:
-            if node.target in ACTIVATIONS and len(node.args) == 1 and not any(node.kwargs.values()):
-                _become(node, self.act, (*node.args, ACTIVATIONS[node.target]))
+            if node.target in ACTIVATIONS and len(node.args) == 1 and not node.kwargs.get("inplace"):
+                is_tanh = node.kwargs.get("approximate") == "tanh"
+                _become(node, self.act, (*node.args, "gelu_tanh" if is_tanh else ACTIVATIONS[node.target]))
             elif node.target is functional.scaled_dot_product_attention:
                 self._fuse_attention(node)
         for node in nodes:
@@ -319,7 +321,9 @@ def swap(model: torch.nn.Module, ops: Ops) -> None:
         if any(name.startswith(f"{outer}.") for outer in swapped):
             continue
         kind = next((kind for kind, names in KINDS if names.fullmatch(type(module).__name__)), None)
-        if kind is not None:
+        # The activations of diffusers have a linear layer in them, before the function that is fused later.
+        has_layer = kind == "act" and next(module.parameters(), None) is not None
+        if kind is not None and not has_layer:
             swapped.add(name)
             _swap_module(module, kind, f"{kind} {name}", ops)
     for namespace in {type(module).__module__ for module in model.modules()}:
