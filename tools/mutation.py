@@ -73,11 +73,11 @@ MODULES = {
     "lowering_hooks/hooks/layout_constraints.py": Tests(
         ("hooks/test_layout_constraints.py", "test_applying.py")
     ),
-    "lowering_hooks/hooks/limit.py": Tests(("hooks/test_limit.py",), ("hooks/test_writing.py",)),
+    "lowering_hooks/hooks/limit.py": Tests(("hooks/test_limit.py",)),
     "lowering_hooks/hooks/mark.py": Tests(_APPLYING),
     "lowering_hooks/hooks/operator_text.py": Tests(("hooks/test_operator_text.py", *_APPLYING)),
     "lowering_hooks/hooks/set_proxy.py": Tests(_APPLYING, ("hooks/test_set_proxy.py",)),
-    "lowering_hooks/hooks/writing.py": Tests(("hooks/test_limit.py",), ("hooks/test_writing.py",)),
+    "lowering_hooks/hooks/writing.py": Tests(("hooks/test_limit.py",)),
 }
 # A run may take this many times as long as it takes on the module as it is, and some seconds.
 _PATIENCE, _SECONDS = 4, 20

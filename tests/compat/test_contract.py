@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import types
 
 import pytest
@@ -317,6 +318,21 @@ def test_what_a_wrapper_uses() -> None:
     assert found(by_closure) == [by_closure]  # by_default has another name
     assert compat.wraps(by_closure, by_default)
     assert found(lambda: call_function)[1:] == [call_function]  # a global
+
+
+def test_what_has_the_name_of_a_call_function() -> None:
+    """It is not followed where it is no function."""
+    call_function_class = type("call_function", (), {})
+    outer = around(call_function_class)
+    outer.__defaults__ = (call_function_class,)
+    assert found(outer) == [outer]
+
+
+def test_inspect_is_imported_once(monkeypatch) -> None:
+    """Contracts are checked under a lock, where nothing may be imported."""
+    inspect = compat.inspect_module()
+    monkeypatch.setitem(sys.modules, "inspect", None)
+    assert compat.inspect_module() is inspect
 
 
 @pytest.mark.parametrize("nothing", [None, 3, "call_function"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import gc
@@ -111,6 +112,23 @@ def test_the_last_character(kit, extra, nested) -> None:
     assert (op.op, op.fallbacks, op.texts, op.cut, op.shown) == ("Node", 0, 1, 1, True)
     assert op.stock_characters >= MAX_CHARACTERS
     assert op.seconds > 0
+
+
+def test_the_last_character_of_a_nested_text(kit) -> None:
+    """It may be the last one of the whole text."""
+
+    class Passes(kit.node):
+        def __str__(self) -> str:
+            return str(self.inputs[0])
+
+    node = kit.node("buf0", pad="x" * (MAX_CHARACTERS - len(kit.stock(kit.node("buf0")))))
+    assert str(Passes("buf1", node)) == kit.stock(node)
+    assert len(kit.stock(node)) == MAX_CHARACTERS
+
+
+def test_a_new_writer() -> None:
+    """It bounds nothing until it is told to."""
+    assert Writer(Records()).mode is False
 
 
 def test_nested_texts_are_counted_once(kit) -> None:
@@ -252,8 +270,13 @@ def test_a_node_without_a_name(kit) -> None:
     assert str(nested(10, named)).count("<Node>") == 1
     long = str(nested(3, named, pad="x" * 40_000))
     assert (long.count("Node(None"), long.count("<Node>")) == (1, 1)
-    wide = kit.node("buf3", nested(2, named), nested(2, named))
-    assert str(wide).count("Node(None") == 4
+    wide = kit.node("buf3", *[nested(2, named) for _ in range(10)], named)
+    assert str(wide).count("Node(None") == 20
+    assert str(wide).endswith(", <buf0 Node>])")
+    boxed = named
+    for _ in range(8):
+        boxed = kit.node(None, kit.box(boxed))
+    assert str(boxed).count("Node(None") == 8
 
 
 def test_a_box(kit) -> None:
@@ -273,9 +296,17 @@ def test_a_text_that_asks_its_base_class(kit) -> None:
 
         __repr__ = __str__
 
+    class Twice(kit.node):
+        def __str__(self) -> str:
+            return f"{self.inputs} in {super().__str__()}"
+
+        __repr__ = __str__
+
     kit.writer.mode = True
     node = Derived("buf1", Derived("buf0"))
     assert str(node) == "Derived of Derived(buf1, , [<buf0 Derived>])"
+    inner = "Node(None, , [])"
+    assert str(Twice("buf1", kit.node(None))) == f"[{inner}] in Twice(buf1, , [{inner}])"
 
 
 def test_names_that_pass_the_limit(kit) -> None:
@@ -316,7 +347,7 @@ def test_arguments_of_a_text(kit, mode) -> None:
     assert Loops.__str__(node, ("f",), more="g") == "('f',)g"
     around = Around()
     around.data = Loops()
-    assert str(around) == ("('d',)e" if mode is not True else str(around))
+    assert str(around) == "('d',)e"
 
 
 def test_no_string(kit) -> None:
@@ -378,6 +409,17 @@ def test_what_was_raised_and_replaced(kit) -> None:
 
     node = kit.node("buf1", *[Replaces("buf2", Half("buf3")) for _ in range(5)])
     assert str(node) == kit.stock(node)
+
+    class ReplacesAll(kit.node):
+        def __str__(self) -> str:
+            found = []
+            for operand in self.inputs:
+                with contextlib.suppress(ArithmeticError):
+                    found.append(str(operand))
+            return f"ReplacesAll({found})"
+
+    node = ReplacesAll("buf1", *[Half("buf3") for _ in range(5)])
+    assert str(node) == "ReplacesAll([])"
 
 
 @pytest.mark.parametrize("known", [{"nodes": MAX_NODES}, {"characters": MAX_CHARACTERS - 1}])
@@ -654,6 +696,18 @@ def test_whose_text_was_cut(kit, caplog) -> None:
     assert lines[0].endswith("; lowering_hooks.report() lists all that were cut")
 
 
+@pytest.mark.parametrize("certain", [10**9, 3])
+def test_what_a_cut_text_took(kit, monkeypatch, certain) -> None:
+    """Its seconds, and its characters in stock: those that were written, or are certain to be."""
+    times = iter([10.0, 12.5])
+    monkeypatch.setattr(writing, "time", types.SimpleNamespace(perf_counter=lambda: next(times)))
+    monkeypatch.setattr(writing, "tree_characters", lambda values: certain)
+    str(kit.node("buf0", pad="x" * 200_000))
+    (op,) = kit.report()
+    assert op.seconds == 2.5
+    assert op.stock_characters == max(certain, len("Node(buf0, , [])") + 200_000)
+
+
 def test_an_op_and_its_arguments(kit) -> None:
     """Together they are one text."""
     op, site, node = kit.stand.torch.ops.lib.op.default, Site("3", "node", ""), kit.ladder(13)
@@ -695,12 +749,13 @@ def test_an_op_inside_a_text(kit) -> None:
 
     class Asks(kit.node):
         def __str__(self) -> str:
-            return kit.writer.operator(None, NOWHERE, [], lambda: "own", lambda: "short", is_shown=True)[0]
+            text, _ = kit.writer.operator(None, NOWHERE, [], lambda: "own", lambda: "short", is_shown=True)
+            return f"{text} {self.inputs}"
 
         __repr__ = __str__
 
     kit.writer.mode = True
-    assert str(Asks("buf0")) == "own"
+    assert str(Asks("buf1", kit.node("buf0"))) == "own [<buf0 Node>]"
 
 
 def test_what_cannot_be_counted(kit, monkeypatch) -> None:
