@@ -40,12 +40,18 @@ HEAD = """\
 <!-- Written by `nox -s downstream-packages` from downstream-packages.json. -->
 
 Models of custom ops of published packages, compiled on a CPU with and without lowering-hooks: layers of ops that
-Inductor has no lowering for, and behind them one more op that it has not met before. No namespace of theirs is named
-anywhere in lowering-hooks. At a depth that stock survives, each is compiled in four ways: as stock; with lowering-hooks
-and nothing allowed, which cuts the long texts; with every namespace allowed; and with the strategy `set_proxy` and every
-namespace allowed. "The same" are the generated code, guards, layout constraints, warnings and the error that comes
-where Inductor may make no fallback; and results that are eager's in values, strides and types. A deep model is compiled as stock,
-for {deadline:.0f} s, and with lowering-hooks and nothing allowed. `downstream/packages/` has the code.
+Inductor has no lowering for, and behind them one more op that it has not met before. Nothing in lowering-hooks names
+the packages.
+
+At a depth that stock survives, each is compiled in four ways: as stock; with lowering-hooks and nothing allowed
+(`nothing_allowed`), where the text of the last op is so long that it is cut; with every namespace allowed
+(`call_function`); and with the strategy `set_proxy` and every namespace allowed. "The same as stock" means the
+generated code, guards, layout constraints and warnings, the error that comes where Inductor may make no fallback, and
+results that have the values, strides and types of eager's.
+
+A deep model is compiled as stock, which is ended after {deadline:.0f} s, and with lowering-hooks and nothing allowed.
+With nothing allowed Inductor logs at DEBUG, and every message is formatted; the seconds include that. `downstream/packages/`
+has the code.
 """
 
 
