@@ -20,6 +20,8 @@ WORKER: Final = Path(__file__).with_name("worker.py")
 SMALL_DATABASES: Final = ("custom_op_db", "autograd_function_db", "hop_db")
 # All of `op_db` is compiled in so many slices: what has compiled more holds more memory.
 SLICES: Final = 8
+# The small databases are compiled whole unless fewer than one operator of `op_db` in so many is.
+SMALL_FROM: Final = 32
 # A sample of every third operator that is compiled is built, run and compared with eager, too.
 BUILT_EVERY: Final = 3
 # Every how many operators of `op_db` one is compiled with a plain set proxy.
@@ -118,11 +120,12 @@ class Share:
         for number in range(slices):
             options = {"every": self.every * slices, "first": self.first + self.every * number}
             yield f"op_db-{number}", {"databases": ["op_db"], **options}, tuple(WAYS)
-        yield SMALL, {"databases": list(SMALL_DATABASES)}, tuple(WAYS)
+        small = {"databases": list(SMALL_DATABASES), "every": max(1, self.every // SMALL_FROM)}
+        yield SMALL, small, tuple(WAYS)
         plain = {"databases": ["op_db"], "every": PLAIN_EVERY}
         yield PLAIN, plain, ("stock", PLAIN)
         built = {"is_built": True, "deadline": 600.0}
-        yield f"{SMALL} {BUILT}", {"databases": list(SMALL_DATABASES), **built}, BUILT_WAYS
+        yield f"{SMALL} {BUILT}", {**small, **built}, BUILT_WAYS
         thinner = {"every": BUILT_EVERY * self.every, "first": self.first}
         yield BUILT, {"databases": ["op_db"], **thinner, **built}, BUILT_WAYS
 
