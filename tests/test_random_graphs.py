@@ -15,6 +15,9 @@ from random_graphs.counting import Counts
 from random_graphs.strategies import Graph, each_of
 from random_graphs.ways import MADE_TO_DIFFER, Outcome, Ways, processes
 
+# What was seen of a graph in each way.
+Seen = dict[str, dict[str, Any]]
+
 HOOKED = ("graph", "cut", "set_proxy")
 GRAPHS = 50
 # On the other series an op of the allow list has the constraint that it has without.
@@ -103,7 +106,7 @@ STOCK: dict[str, Any] = {
 }
 
 
-def outcome_of(*compiles: dict[str, dict[str, Any]]) -> Outcome:
+def outcome_of(*compiles: Seen) -> Outcome:
     """Return what is made of a graph of which this was seen, in one compile after the other, beside stock."""
     ways, left = object.__new__(Ways), list(compiles)
     ways.compile = lambda graph, *names: {
@@ -115,7 +118,7 @@ def outcome_of(*compiles: dict[str, dict[str, Any]]) -> Outcome:
 
 def test_a_difference_that_comes_again_is_a_finding() -> None:
     """One that does not, or that two compiles of stock show as well, is none, and is counted."""
-    other = {"graph": {"code": ["other"], "strides": [1]}}
+    other: Seen = {"graph": {"code": ["other"], "strides": [1]}}
     assert outcome_of(other, other | {"stock again": {}}).findings == {"graph": ["code", "strides"]}
     unstable = outcome_of(other, other | {"stock again": {"code": ["third"]}})
     assert unstable.findings == {"graph": ["strides"]}
@@ -127,7 +130,7 @@ def test_a_difference_that_comes_again_is_a_finding() -> None:
 
 def test_a_set_proxy_may_generate_other_code() -> None:
     """It may hand kernels nothing else."""
-    seen = {"set_proxy": {"code": ["other"]}}
+    seen: Seen = {"set_proxy": {"code": ["other"]}}
     assert outcome_of(seen).differing == {}
     seen = {"set_proxy": {"code": ["other"], "strides": [1]}}
     assert outcome_of(seen, seen | {"stock again": {}}).findings == {"set_proxy": ["strides"]}
@@ -135,7 +138,7 @@ def test_a_set_proxy_may_generate_other_code() -> None:
 
 def test_fallbacks_are_counted_alike() -> None:
     """A way that counts other fallbacks than another differs."""
-    seen = {"graph": {"fallbacks": ["op"]}, "set_proxy": {"fallbacks": []}}
+    seen: Seen = {"graph": {"fallbacks": ["op"]}, "set_proxy": {"fallbacks": []}}
     assert outcome_of(seen, seen | {"stock again": {}}).findings == {"set_proxy": ["fallbacks"]}
 
 

@@ -66,7 +66,8 @@ kernels are handed, the warnings, and of errors the type, the place and the begi
 takes another branch, so there it is all but the code and the words of an error. A difference counts where it comes
 again in a second compile. Ops are new for each graph, because an op falls back once in a process. Most graphs are not
 built: the compilers are replaced, and the wrappers run on zeros, which hands every kernel its tensors. One in 25 is built, run and
-compared with eager.
+compared with eager; where stock is not equal to eager, as where a gradient stands behind an op that has none, the others have to
+be unequal, too.
 
 Stock is compiled again for one graph in {stock_again}, and wherever something differs. The last two ways are made to differ: they show
 that a difference is seen, in the first {made_to_differ} graphs.
@@ -245,7 +246,7 @@ def _section(measured: dict[str, Any]) -> str:
     return (
         f"## PyTorch {measured['torch']}\n\n"
         f"{measured['graphs']:,} graphs on {measured['cpu']}, {measured['cores']} cores. Stock compiled "
-        f"{totals['compiled']:,} of them into {totals['wrappers']:,} wrappers, with {totals['guards']:,} guards, "
+        f"{totals['compiled']:,} of them into {totals['wrappers']:,} wrappers (guards: {totals['guards']:,}), "
         f"and handed {totals['tensors handed to kernels']:,} tensors to the kernels of custom ops. "
         f"The others are errors in stock, and have to be the same with lowering-hooks: {refused}.\n\n"
         + table(head, rows)
