@@ -306,8 +306,8 @@ def page(data: Mapping[str, Any]) -> str:
         f"{HEAD}\n{versions}; {' to '.join(days[:1] + days[1:][-1:])}, {data['cpu']}, {data['cores']} cores; "
         f"{sum(part['took'] for part in parts) / 60:.0f} minutes for one architecture after the other.\n\n"
         f"{table(('claim', 'verdict', 'seen'), claims)}\n\n"
-        f"{HEAD_OF_SHALLOW}\n{table(COLUMNS_OF_SHALLOW, shallow)}\n\n"
-        f"{HEAD_OF_REAL}\n{table(COLUMNS_OF_REAL, real)}\n"
+        f"{HEAD_OF_SHALLOW}\n{table(COLUMNS_OF_SHALLOW, shallow)}\n"
+        + (f"\n{HEAD_OF_REAL}\n{table(COLUMNS_OF_REAL, real)}\n" if real else "")
     )
 
 
