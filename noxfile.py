@@ -35,15 +35,22 @@ MEASURED = ROOT / "build" / "measured"
 COVERAGE = ROOT / "build" / "coverage"
 
 # Names the tests that need no PyTorch: where the package is found, when it is applied and to what, what its
-# locks do, and how the tests start processes.
+# hooks do to the stand-in for Inductor, what its locks do, and how the tests start processes.
 WITHOUT_TORCH = (
+    "tests/hooks/test_allow_list.py",
+    "tests/hooks/test_layout_constraints.py",
+    "tests/hooks/test_limit.py",
+    "tests/hooks/test_operator_text.py",
     "tests/inductor/test_loading.py",
     "tests/test_applying.py",
+    "tests/test_asked.py",
     "tests/test_fresh_process.py",
     "tests/test_install.py",
     "tests/test_locks.py",
     "tests/test_manager.py",
+    "tests/test_records.py",
     "tests/test_settings.py",
+    "tests/test_standing.py",
 )
 # Names what is run of the tests in a source distribution, as one that holds all of them.
 IN_SDIST = (

@@ -6,7 +6,6 @@ Most operators are those of cosmic-ray, and the others are what it lacks.
 from __future__ import annotations
 
 import ast
-import difflib
 import types
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -274,13 +273,11 @@ def _of_code(code: types.CodeType) -> object:
 def _difference(source: str, mutated: str) -> tuple[str, str]:
     """Return the lines that are others, before and after."""
     old, new = source.splitlines(), mutated.splitlines()
-    blocks = [
-        code
-        for code in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-        if code[0] != "equal"
-    ]
-    first, last = blocks[0], blocks[-1]
-    return _joined(old[first[1] : last[2]]), _joined(new[first[3] : last[4]])
+    while old and new and old[0] == new[0]:
+        del old[0], new[0]
+    while old and new and old[-1] == new[-1]:
+        del old[-1], new[-1]
+    return _joined(old), _joined(new)
 
 
 def _joined(lines: Sequence[str]) -> str:

@@ -15,7 +15,6 @@ import datetime
 import hashlib
 import json
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -143,7 +142,6 @@ def run(copy: Copy, module: str, arguments: argparse.Namespace) -> dict[str, Any
     """Run the mutants of a module, and return what came of them."""
     from mutants import mutants
 
-    start = time.monotonic()
     before = outcomes_before(module) if arguments.again else {}
     found = mutants((ROOT / module).read_text())
     found = [mutant for mutant in found if arguments.only in mutant.function][:: arguments.every]
@@ -165,7 +163,6 @@ def run(copy: Copy, module: str, arguments: argparse.Namespace) -> dict[str, Any
         "killed": counts["failed"],
         "timeout": counts["timeout"],
         "survived": counts["survived"],
-        "seconds": round(time.monotonic() - start),
         "date": datetime.date.today().isoformat(),
     }
     print(module, measured, flush=True)

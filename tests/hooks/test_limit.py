@@ -273,6 +273,7 @@ def test_a_node_without_a_name(kit) -> None:
     wide = kit.node("buf3", *[nested(2, named) for _ in range(10)], named)
     assert str(wide).count("Node(None") == 20
     assert str(wide).endswith(", <buf0 Node>])")
+    assert str(kit.node("buf3", nested(1, named), named)).endswith(", <buf0 Node>])")
     boxed = named
     for _ in range(8):
         boxed = kit.node(None, kit.box(boxed))
