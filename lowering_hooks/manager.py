@@ -23,7 +23,7 @@ from .namespaces import Namespaces
 from .records import Records, Report
 from .settings import BoundedIRMode, Request, Settings, bounded_ir_mode, requested
 from .standing import Means, Message, StandingStrategy, StandingTexts, described, what_to_do
-from .status import Hooked, Idle, State, Status
+from .status import Idle, State, Status
 
 if TYPE_CHECKING:
     from .hooks import Writer
@@ -89,11 +89,9 @@ class Manager:
 
     def remove(self) -> Status:
         """See :func:`lowering_hooks.remove`."""
-        is_asked = self._strategy.asked.strategy is not None or isinstance(self._strategy.standing, Hooked)
-        if self._settings.off is None and is_asked:
+        if self._strategy.asked.strategy is not None:
             self._strategy.asked = AskedStrategy(None, Idle("removed", "removed by remove()"))
         self._texts.asked = AskedTexts(mode=False)
-        self._settle()
         return self.status()
 
     def bounded_ir(self, enabled: BoundedIRMode) -> Status:

@@ -107,12 +107,8 @@ class StandingStrategy:
         else:
             try:
                 messages = self._hook_by_plan(asked.strategy, means)
-            except Exception as error:
-                problem = described(error)
-                text = f"nothing is hooked by lowering-hooks: {problem}; {what_to_do(error)}"
-                messages = [(logging.WARNING, text)]
-                if isinstance(self.standing, Idle):
-                    self.standing = Idle("inactive", problem)
+            except Exception as error:  # what was half done cannot be taken back
+                messages = self._not_hooked(means, described(error), what_to_do(error))
         self._settled = asked, inductor
         return messages
 
@@ -147,13 +143,22 @@ class StandingStrategy:
                 messages.append((logging.WARNING, f"{hooked} only: {'; '.join(warnings)}"))
             return messages
 
-        reason = "; ".join(broken)
+        return self._not_hooked(means, "; ".join(broken), self._what_to_do(strategies, means, cause))
+
+    def _not_hooked(self, means: Means, reason: str, advice: str) -> list[Message]:
+        """Keep the hook that stands, if one does, and return what is to be logged.
+
+        Args:
+            means: What was tried with.
+            reason: Why nothing new is hooked.
+            advice: What a user can do about it, where nothing stands.
+        """
         if isinstance(self.standing, Hooked):
             stays = f"lowering-hooks stays hooked by {self.standing.hook.strategy}"
             return [(logging.WARNING, f"{stays}: {reason}")]
         self.standing = Idle("inactive", reason)
         text = f"nothing is hooked and PyTorch {means.version} runs as without lowering-hooks: {reason}"
-        return [(logging.WARNING, f"{text}; {self._what_to_do(strategies, means, cause)}")]
+        return [(logging.WARNING, f"{text}; {advice}")]
 
     def _what_to_do(self, tried: tuple[Strategy, ...], means: Means, cause: BaseException | None) -> str:
         """Return what a user can do where none of the strategies that were tried can be used.
@@ -193,13 +198,14 @@ class StandingStrategy:
         settled_for = self._settled[1]
         is_another = settled_for is not None and not inductor.is_same_as(settled_for)
         earlier = before if is_another and all(hook.strategy == strategy for hook in before) else ()
+        stood = isinstance(standing, Hooked) and standing.hook.displaced_by() is None
         hook = self._made(strategy, means)
         try:
             hook.install()
             self.standing = Hooked(hook, _reason(why, hook), earlier)
         except BaseException as error:
             hook.remove()
-            if isinstance(standing, Hooked):
+            if stood and isinstance(standing, Hooked):
                 standing.hook.install()
             if not isinstance(error, Exception):
                 raise
@@ -260,7 +266,7 @@ class StandingTexts:
 
     def follow(self) -> None:
         """Have the hooks that stand follow another mode at once, whether Inductor is still loaded or not."""
-        if self._hooks and self._writer is not None and self.asked.mode is not False:
+        if self._hooks and self._writer is not None:
             self._writer.mode = self.asked.mode
 
     def settle(self, means: Means | None) -> list[Message]:

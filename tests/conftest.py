@@ -69,14 +69,16 @@ def put_back() -> Iterator[None]:
 
 
 @pytest.fixture
-def stand() -> Iterator[types.SimpleNamespace]:
-    """The stand-in for Inductor, imported."""
-    with stand_in():
-        yield load()
-
-
-@pytest.fixture
-def unloaded() -> Iterator[None]:
+def unloaded(monkeypatch) -> Iterator[None]:
     """The stand-in for Inductor, which nobody has imported yet."""
     with stand_in():
         yield
+        # Some fixture may have asked for monkeypatch before this one: what it puts back into sys.modules is
+        # the stand-in's, and must not come after PyTorch's own modules.
+        monkeypatch.undo()
+
+
+@pytest.fixture
+def stand(unloaded) -> types.SimpleNamespace:
+    """The stand-in for Inductor, imported."""
+    return load()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import logging
@@ -13,8 +14,11 @@ from unittest import mock
 import pytest
 from hostile import HostileSet
 from run_after import run_after
-from stand_in import GRAPH, load, same, standing
+from stand_in import GRAPH, load, purge, same, standing
 
+import lowering_hooks
+from lowering_hooks import standing as standing_module
+from lowering_hooks.inductor.loading import LoadingFinder
 from lowering_hooks.manager import Manager
 from lowering_hooks.settings import Settings
 
@@ -98,6 +102,84 @@ def test_a_torch_without_metadata(unloaded, monkeypatch) -> None:
     assert manager.status().state == "active"
 
 
+def is_hooked(stand) -> bool:
+    """Whether call_function is, without asking the manager, which would hook it then."""
+    return hasattr(vars(stand.graph.GraphLowering)["call_function"], "__wrapped__")
+
+
+def bounds_texts(stand) -> bool:
+    return hasattr(vars(stand.ir.IRNode)["__str__"], "__wrapped__")
+
+
+def test_requested_while_inductor_is_loaded(stand) -> None:
+    """It is hooked at once, before anybody asks for the status."""
+    Manager(Settings(bounded_ir=False)).request()
+    assert (is_hooked(stand), bounds_texts(stand)) == (True, False)
+
+
+def test_a_strategy_alone(unloaded) -> None:
+    """It is hooked by Inductor's import."""
+    manager = Manager(Settings(bounded_ir=False))
+    manager.request()
+    stand = load()
+    assert (is_hooked(stand), bounds_texts(stand)) == (True, False)
+    assert manager.status().state == "active"
+
+
+def test_texts_alone(unloaded) -> None:
+    """They are bounded by Inductor's import."""
+    manager = Manager(Settings(strategy="none", bounded_ir=False))
+    manager.request()
+    assert manager.bounded_ir(True).bounded_ir == "pending"
+    stand = load()
+    assert (is_hooked(stand), bounds_texts(stand)) == (False, True)
+    manager.remove()
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_nothing_is_asked_for(unloaded, monkeypatch, is_loaded) -> None:
+    """No import is watched, and nothing is imported that would hook something."""
+    if is_loaded:
+        load()
+    manager = Manager(Settings(strategy="none", bounded_ir=False))
+    monkeypatch.setattr(manager, "_means", lambda inductor: pytest.fail("it imports the hooks"))
+    manager.request()
+    assert manager.remove().state == "inactive"
+    assert not [finder for finder in sys.meta_path if isinstance(finder, LoadingFinder)]
+
+
+def test_removed_without_inductor(unloaded, monkeypatch) -> None:
+    """Nothing is imported that would hook something."""
+    manager = Manager(Settings())
+    monkeypatch.setattr(manager, "_means", lambda inductor: pytest.fail("it imports the hooks"))
+    for strategy in ("call_function", "none"):
+        manager.apply(strategy)
+        manager.bounded_ir(False)
+        manager.bounded_ir(True)
+        assert manager.apply("none").state == "inactive"
+    manager.remove()
+
+
+def test_the_mode_of_texts_is_kept(stand) -> None:
+    """What bounded_ir() was called with last is asked for again by apply()."""
+    manager = Manager(Settings())
+    assert manager.apply().bounded_ir == "auto"
+    for mode in (True, False):
+        manager.bounded_ir(mode)
+        assert manager.remove().bounded_ir is False
+        assert manager.apply().bounded_ir is mode
+
+
+def test_the_mode_of_texts_after_a_purge(stand) -> None:
+    """The hooks that stand in an Inductor that is not loaded any more follow at once."""
+    manager = Manager(Settings())
+    manager.apply()
+    purge(GRAPH)
+    for mode in (True, "auto"):
+        assert manager.bounded_ir(mode).bounded_ir is mode
+    manager.remove()
+
+
 # --- which ---------------------------------------------------------------------------------------------------------
 
 
@@ -110,6 +192,7 @@ def test_strategy_none(stand, told) -> None:
     assert same(standing(stand), before)
     assert manager.apply("call_function").state == "active"
     assert manager.apply("none").state == "inactive"
+    assert manager.remove().reason == "strategy none was asked for"
     assert same(standing(stand), before)
     assert told("WARNING") == []
 
@@ -135,7 +218,10 @@ def test_apply_and_remove_again_and_again(stand, told) -> None:
         for strategy in ("call_function", "set_proxy", "auto", "set_proxy", "call_function"):
             assert manager.apply(strategy).state == "active"
             hooked = standing(stand)
-            assert manager.apply(strategy).state == "active"
+            status = manager.apply(strategy)
+            assert status.state == "active"
+            asked = "2.12.1 belongs to series 2.12" if strategy == "auto" else f"{strategy} was asked for"
+            assert asked in status.reason
             assert same(standing(stand), hooked), "applying twice changed something"
             expected = [strategy == "set_proxy", False, strategy != "set_proxy", strategy != "set_proxy"]
             assert [now is before for now, before in zip(hooked, stock, strict=True)] == expected, strategy
@@ -145,6 +231,9 @@ def test_apply_and_remove_again_and_again(stand, told) -> None:
         assert same(standing(stand), stock)
         lower(stand, f"vllm::unhooked{number}")
     assert fallbacks(manager) == [f"vllm.op{number}.default" for number in range(3)]
+    manager.apply()
+    assert manager.apply("call_function").reason == "strategy call_function was asked for"
+    manager.remove()
     assert told("WARNING") == []
 
 
@@ -183,10 +272,13 @@ def break_operator_str(stand) -> None:
 def test_a_broken_contract(stand, told) -> None:
     """The set proxy takes over; the status and one WARNING keep saying why."""
     break_operator_str(stand)
+    text = standing(stand)[1]
     manager = Manager(Settings())
     status = manager.apply()
     assert (status.state, status.strategy) == ("active", "set_proxy")
+    assert standing(stand)[1] is text, "it does without the text"
     assert "not a static method" in status.reason
+    assert "is asked for" not in status.reason, "it is settled"
     (warning,) = told("WARNING")
     assert "not a static method" in warning
     assert manager.apply() == status, "the reason was lost"
@@ -278,6 +370,19 @@ def test_an_internal_that_raises(stand, told) -> None:
     assert len(told("WARNING")) == 1
 
 
+def test_a_caveat_is_told_once(stand, told) -> None:
+    """A WARNING tells it the first time; the status tells it each time that the strategy stands."""
+    del stand.lowering.add_layout_constraint
+    manager = Manager(Settings())
+    for _ in range(3):
+        assert "may be handed other strides" in manager.apply("set_proxy").reason
+        assert "may be handed" not in manager.apply("call_function").reason
+    (warning,) = told("WARNING")
+    assert warning.startswith(
+        "lowering-hooks hooked PyTorch 2.12.1 by set_proxy only: this PyTorch has no known"
+    )
+
+
 def test_a_forced_strategy_that_is_broken(stand, told) -> None:
     """The one that stands stays."""
     manager = Manager(Settings())
@@ -289,6 +394,57 @@ def test_a_forced_strategy_that_is_broken(stand, told) -> None:
     assert same(standing(stand), hooked)
     (warning,) = told("WARNING")
     assert "stays hooked by call_function" in warning
+
+
+def test_whatever_is_raised_while_hooking(stand, told, monkeypatch) -> None:
+    """It is one WARNING, and what stands stays."""
+
+    def plan(request, choice):
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr(standing_module, "plan", plan)
+    before = standing(stand)
+    manager = Manager(Settings())
+    status = manager.apply()
+    assert (status.state, status.reason) == ("inactive", "ZeroDivisionError: on purpose")
+    nothing = "nothing is hooked and PyTorch 2.12.1 runs as without lowering-hooks: "
+    assert told("WARNING") == [f"{nothing}ZeroDivisionError: on purpose"]
+    assert same(standing(stand), before)
+    monkeypatch.undo()
+    status, hooked = manager.apply("call_function"), standing(stand)
+    monkeypatch.setattr(standing_module, "plan", plan)
+    assert manager.apply("set_proxy") == status
+    stays = "lowering-hooks stays hooked by call_function: "
+    assert told("WARNING")[1:] == [f"{stays}ZeroDivisionError: on purpose"]
+    assert same(standing(stand), hooked)
+
+
+def test_hooks_that_cannot_be_imported(unloaded, told, monkeypatch) -> None:
+    """It is one WARNING, the status says why, and what stands stays."""
+    stand = load()
+    before = standing(stand)
+    monkeypatch.delattr(lowering_hooks, "hooks")
+    monkeypatch.setitem(sys.modules, "lowering_hooks.hooks", None)
+    manager = Manager(Settings())
+    status = manager.apply()
+    assert (status.state, status.bounded_ir) == ("inactive", False)
+    assert status.reason.startswith("ImportError: ") or status.reason.startswith("ModuleNotFoundError: ")
+    nothing = "nothing is hooked and PyTorch runs as without lowering-hooks: "
+    assert told("WARNING") == [f"{nothing}{status.reason}"]
+    assert manager.apply("none").reason == "strategy none was asked for"
+    assert len(told("WARNING")) == 2, "the texts cannot be bounded, either"
+    assert same(standing(stand), before)
+    assert not bounds_texts(stand)
+    monkeypatch.undo()
+    assert manager.apply().state == "active"
+    hooked = standing(stand)
+    monkeypatch.delattr(lowering_hooks, "hooks")
+    monkeypatch.setitem(sys.modules, "lowering_hooks.hooks", None)
+    importlib.reload(stand.graph)
+    assert manager.status().state == "displaced"
+    assert hooked[0].__wrapped__ is before[0]
+    monkeypatch.undo()
+    manager.remove()
 
 
 @pytest.mark.parametrize("strategy", ["call_function", "set_proxy"])
@@ -322,6 +478,100 @@ def test_an_inductor_without_ir_classes(stand, told) -> None:
     ends = "; LOWERING_HOOKS_BOUNDED_IR=off ends this message"
     assert all(text.endswith(ends) for text in told("WARNING"))
     assert lower(stand, "vllm::op").texts == ["  target: vllm.op.default"]
+    importlib.reload(stand.ir)
+    assert "cannot be bounded" not in manager.bounded_ir("auto").reason
+    assert bounds_texts(stand)
+    manager.remove()
+
+
+def test_a_class_whose_text_cannot_be_replaced(stand, told) -> None:
+    """No text is bounded then, rather than some."""
+
+    class Unwilling(type):
+        def __setattr__(cls, name, value):
+            raise RuntimeError(f"no {name}")
+
+    class Late(stand.ir.IRNode, metaclass=Unwilling):
+        def __str__(self):
+            return "late"
+
+    manager = Manager(Settings())
+    status = manager.apply()
+    assert (status.state, status.bounded_ir) == ("active", False)
+    assert status.reason.endswith("cannot be bounded: RuntimeError: no __str__")
+    assert told("WARNING") == ["lowering-hooks bounds no texts of IR nodes: RuntimeError: no __str__"]
+    assert not bounds_texts(stand)
+    assert "__init_subclass__" not in vars(stand.ir.IRNode)
+
+
+def test_a_contract_that_cannot_be_looked_at(stand, told, monkeypatch) -> None:
+    """It is broken: the other strategy is tried."""
+    from lowering_hooks import hooks
+
+    original = hooks.problems_of
+
+    def problems_of(strategy, inductor):
+        return original(strategy, inductor) if strategy == "set_proxy" else 1 / 0
+
+    monkeypatch.setattr(hooks, "problems_of", problems_of)
+    status = Manager(Settings()).apply()
+    assert (status.state, status.strategy) == ("active", "set_proxy")
+    assert status.reason.startswith("call_function cannot be used: ZeroDivisionError: division by zero; ")
+    assert len(told("WARNING")) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "other", "says"),
+    [
+        (
+            "lowering",
+            "lowerings",
+            types.MappingProxyType({}),
+            "torch._inductor.lowering.lowerings is no dict",
+        ),
+        ("_ops", "OpOverload", print, "torch._ops.OpOverload is no class"),
+    ],
+)
+def test_an_internal_of_another_kind(stand, module, name, other, says) -> None:
+    """Neither fallbacks nor ops could be told, so the set proxy takes over."""
+    setattr(getattr(stand, module), name, other)
+    status = Manager(Settings()).apply()
+    assert (status.state, status.strategy) == ("active", "set_proxy")
+    assert f"TypeError: {says}" in status.reason
+
+
+# --- in the middle -------------------------------------------------------------------------------------------------
+
+
+def test_whoever_comes_back_while_it_is_settled(stand, monkeypatch) -> None:
+    """Its request is settled by the call that it interrupted, and the status is true meanwhile."""
+    manager = Manager(Settings())
+    settle, seen, depth = manager._strategy.settle, [], []
+
+    def come_back(means):
+        depth.append(len(depth))
+        assert depth == [0], "it is settled inside itself"
+        if requests:
+            seen.append(requests.pop(0)().state)
+        try:
+            return settle(means)
+        finally:
+            depth.clear()
+
+    monkeypatch.setattr(manager._strategy, "settle", come_back)
+    requests = [manager.status]
+    assert manager.apply("call_function").strategy == "call_function"
+    requests = [lambda: manager.apply("set_proxy")]
+    assert manager.apply("call_function").strategy == "set_proxy"
+    requests = [manager.remove]
+    assert manager.apply("call_function").state == "removed"
+    requests = [manager.status]
+    assert manager.apply("none").state == "inactive"
+    requests = [manager.apply]
+    assert manager.apply("none").state == "active"
+    requests = [manager.status]
+    assert manager.remove().state == "removed"
+    assert seen == ["pending", "active", "active", "removed", "pending", "active"]
 
 
 # --- taken by others -----------------------------------------------------------------------------------------------
@@ -342,6 +592,7 @@ def test_displaced(stand) -> None:
     status = manager.status()
     assert (status.state, status.strategy) == ("displaced", "call_function")
     assert "their_plugin.call_function" in status.reason
+    assert status.conflicts == ()
     lower(stand, "vllm::unseen")
     assert fallbacks(manager) == []
     assert manager.apply().state == "active"
@@ -368,6 +619,91 @@ def test_displaced_and_hooked_later(stand) -> None:
     manager.apply()
     manager.remove()
     assert standing(stand)[:2] == (theirs, static)
+
+
+def test_a_call_that_cannot_be_seen(stand) -> None:
+    """What replaced ours calls it unseen: once it is hooked, ours only passes calls on, and counts once."""
+    manager = Manager(Settings())
+    manager.apply()
+    held = [stand.graph.GraphLowering.call_function]
+
+    def theirs(self, target, args, kwargs):
+        return held[0](self, target, args, kwargs)
+
+    stand.graph.GraphLowering.call_function = theirs
+    assert manager.status().state == "displaced"
+    assert manager.apply().state == "active"
+    lower(stand, "vllm::op")
+    (op,) = manager.report().ops
+    assert (op.fallbacks, op.texts) == (1, 1)
+    manager.remove()
+
+
+def refuse_call_function(stand) -> list[BaseException]:
+    """Have GraphLowering raise what is put into the returned list, once, where its call_function is set."""
+
+    class Fails(type):
+        def __setattr__(cls, name, value):
+            if name == "call_function" and fails:
+                raise fails.pop()
+            super().__setattr__(name, value)
+
+    fails: list[BaseException] = []
+    stand.graph.GraphLowering = Fails("GraphLowering", (), dict(vars(stand.graph.GraphLowering)))
+    return fails
+
+
+def test_an_error_while_changing_the_strategy(stand) -> None:
+    """The one that stood stands again, its text included."""
+    fails = refuse_call_function(stand)
+    manager = Manager(Settings())
+    manager.apply("set_proxy")
+    hooked = standing(stand)
+    for error in (RuntimeError("not now"), KeyboardInterrupt()):
+        fails.append(error)
+        with contextlib.suppress(KeyboardInterrupt):
+            assert manager.apply("call_function").strategy == "set_proxy"
+        assert same(standing(stand), hooked)
+        manager.apply("set_proxy")
+    manager.remove()
+
+
+def test_an_error_while_displaced(stand) -> None:
+    """What replaced ours stays, and the next call hooks it."""
+    fails = refuse_call_function(stand)
+    manager = Manager(Settings())
+    manager.apply()
+
+    def theirs(self, target, args, kwargs):
+        return target
+
+    for error in (RuntimeError("not now"), KeyboardInterrupt()):
+        stand.graph.GraphLowering.call_function = theirs
+        fails.append(error)
+        with contextlib.suppress(KeyboardInterrupt):
+            manager.apply("call_function")
+        assert vars(stand.graph.GraphLowering)["call_function"] is theirs
+        assert manager.apply("call_function").state == "active"
+        assert vars(stand.graph.GraphLowering)["call_function"].__wrapped__ is theirs
+    manager.remove()
+    assert vars(stand.graph.GraphLowering)["call_function"] is theirs
+
+
+def test_texts_that_others_wrapped(stand) -> None:
+    """Ours passes them on once it is removed."""
+    manager = Manager(Settings())
+    manager.apply()
+    ours = vars(stand.ir.IRNode)["__str__"]
+    stand.ir.IRNode.__str__ = lambda self: ours(self)
+    node = stand.ir.IRNode()
+    node.inputs = "x" * 200_000
+    assert len(str(node)) < 1_000
+    manager.remove()
+    assert str(node) == f"IRNode({node.inputs})"
+    purge(GRAPH)
+    assert manager.bounded_ir(True).bounded_ir == "pending", "Inductor is not loaded"
+    assert str(node) == f"IRNode({node.inputs})"
+    manager.remove()
 
 
 def test_wrapped_after_us(stand) -> None:
@@ -422,6 +758,43 @@ def test_vllms_proxy_after_us(stand) -> None:
     assert standing(stand)[2:] == (theirs, theirs)
     manager.apply("set_proxy")
     assert "vLLM" in manager.status().conflicts[0]
+
+
+def lower_in_a_graph(stand, name):
+    """Lower an op as Inductor does, so that its node is known."""
+    graph, op = stand.graph.GraphLowering(), getattr(stand.torch.ops, name.split("::")[0]).op.default
+    graph.graph_id = 3
+    graph.current_node = types.SimpleNamespace(name="node", target=op, meta={})
+    stand.virtualized.V.graph = graph
+    graph.call_function(op, (), {})
+    stand.virtualized.V.graph = None
+    return graph
+
+
+def test_the_set_proxy(stand) -> None:
+    """Ops of allowed namespaces take the allow list's branch, and others their own; both are counted."""
+    before = standing(stand)
+    manager = Manager(Settings())
+    manager.apply("set_proxy")
+    assert lower_in_a_graph(stand, "vllm::op").branches == ["allow list"]
+    assert lower_in_a_graph(stand, "other::op").branches == ["implicit fallback"]
+    assert lower(stand, "vllm::unknown").branches == ["allow list"], "a node that is not known"
+    report = manager.report()
+    assert [(op.op, op.graph, op.node, op.fallbacks, op.allowed) for op in report.ops] == [
+        ("vllm.op.default", "3", "node", 1, True),
+        ("other.op.default", "3", "node", 1, False),
+        ("vllm::unknown", "", "", 1, True),
+    ]
+    assert report.not_allowed == ("other",)
+    text = vars(stand.exc.OperatorIssue)["operator_str"]
+    stand.exc.OperatorIssue.operator_str = staticmethod(lambda target, args, kwargs: "theirs")
+    assert manager.status().state == "displaced"
+    stand.exc.OperatorIssue.operator_str = text
+    assert manager.status().state == "active"
+    proxy = stand.graph.FALLBACK_ALLOW_LIST
+    manager.remove()
+    assert same(standing(stand), before)
+    assert "vllm::op" not in proxy, "others may have kept it"
 
 
 def test_a_mock_around_ours(stand) -> None:

@@ -6,6 +6,7 @@ import builtins
 import functools
 import importlib
 import logging
+import os
 import sys
 import types
 from typing import Any
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from stand_in import GRAPH, load, purge, same, stand_in, standing
+from stand_in import GRAPH, SOURCES, load, purge, same, stand_in, standing
 
 from lowering_hooks.hooks.allow_list import is_proxy
 from lowering_hooks.hooks.mark import peeled
+from lowering_hooks.inductor.modules import Inductor
 from lowering_hooks.manager import Manager
 from lowering_hooks.settings import Request, Settings
 
@@ -79,6 +81,7 @@ def test_a_hook_that_stands_is_never_pending(stand) -> None:
     for strategy in ("call_function", "auto", "set_proxy"):
         status = manager.apply(strategy)
         assert (status.state, status.strategy) == ("active", "call_function"), status
+        assert ("is asked for" in status.reason) is (strategy == "set_proxy")
     assert "set_proxy is asked for: torch._inductor.graph is not imported yet" in status.reason
     status = manager.apply("none")
     assert (status.state, status.strategy) == ("inactive", "none")
@@ -102,9 +105,28 @@ def test_an_inductor_imported_anew(stand) -> None:
         lowering.call_function(op, (), {})
         assert lowering.texts == ["  target: vllm.op.default"]
     assert manager.records.report().ops[0].fallbacks == 2
+    assert [hasattr(found.ir.IRNode.__str__, "__wrapped__") for found in (stand, again)] == [True, True]
     manager.remove()
+    assert [hasattr(found.ir.IRNode.__str__, "__wrapped__") for found in (stand, again)] == [False, False]
     assert same(standing(stand), before)
     assert again.graph.GraphLowering.call_function is stock
+
+
+def test_a_set_proxy_and_an_inductor_imported_anew(stand) -> None:
+    """Its own modules still hold the first proxy, so nothing displaced it; the new ones are hooked as well."""
+    manager = Manager(Settings())
+    manager.apply("set_proxy")
+    purge()
+    again = load()
+    status = manager.status()
+    assert (status.state, status.strategy) == ("active", "set_proxy")
+    for found in (stand, again):
+        assert is_proxy(found.lowering.FALLBACK_ALLOW_LIST)
+        assert is_proxy(found.graph.FALLBACK_ALLOW_LIST)
+    manager.remove()
+    for found in (stand, again):
+        assert not is_proxy(found.lowering.FALLBACK_ALLOW_LIST)
+        assert not is_proxy(found.graph.FALLBACK_ALLOW_LIST)
 
 
 def test_a_reloaded_inductor_is_hooked(stand) -> None:
@@ -264,6 +286,45 @@ def test_a_hook_that_cannot_be_put_in(stand) -> None:
     assert same(standing(stand), hooked)
 
 
+def sealed(kind: type, settable: int) -> Any:
+    """Return a class like ``kind`` whose attributes can be set so many times."""
+
+    class Sealed(type):
+        def __setattr__(cls, name: str, value: object) -> None:
+            nonlocal settable
+            settable -= 1
+            if settable < 0:
+                raise AttributeError(f"no more {name}")
+            super().__setattr__(name, value)
+
+    return Sealed(kind.__name__, (), dict(vars(kind)))
+
+
+def test_a_failure_that_cannot_be_undone(stand, caplog) -> None:
+    """What is half put in passes calls on, and the status and one WARNING say that nothing is hooked."""
+    stand.exc.OperatorIssue = sealed(stand.exc.OperatorIssue, 1)
+    stand.graph.GraphLowering = sealed(stand.graph.GraphLowering, 0)
+    manager = Manager(Settings(strategy="call_function"))
+    status = manager.apply()
+    assert (status.state, status.strategy) == ("inactive", "none")
+    assert status.reason == "AttributeError: no more operator_str"
+    assert "nothing is hooked and PyTorch 2.12.1 runs as without lowering-hooks" in caplog.text
+    text = stand.exc.OperatorIssue.operator_str(stand._ops.OpOverload("vllm::op"), (), {})
+    assert text == "stock text of vllm.op.default"
+
+
+def test_a_hook_that_cannot_be_taken_out(stand, caplog) -> None:
+    """Where its successor stands, the WARNING does not say that nothing does."""
+    stand.graph.GraphLowering = sealed(stand.graph.GraphLowering, 1)
+    manager = Manager(Settings())
+    assert manager.apply("call_function").state == "active"
+    status = manager.apply("set_proxy")
+    assert (status.state, status.strategy) == ("active", "set_proxy")
+    assert "nothing is hooked" not in caplog.text
+    says = "lowering-hooks stays hooked by set_proxy: AttributeError: no more call_function"
+    assert caplog.text.count(says) == 1
+
+
 def test_an_interrupt_while_hooking(stand) -> None:
     """Ctrl-C ends what is going on, and the next call does all of it."""
     manager = Manager(Settings())
@@ -344,9 +405,100 @@ def test_a_graph_imported_anew(unloaded) -> None:
     again = load()
     assert again.graph is not stand.graph
     assert manager.status().strategy == "call_function"
+    assert not is_proxy(again.graph.FALLBACK_ALLOW_LIST)
+    assert not is_proxy(again.lowering.FALLBACK_ALLOW_LIST)
     manager.remove()
     for module in (again.graph, again.lowering, stand.graph):
         assert module.FALLBACK_ALLOW_LIST is own
+
+
+def test_an_inductor_imported_anew_and_broken(stand, monkeypatch, caplog) -> None:
+    """The hook stays in the first one; the status says that it is not in the second."""
+    manager = Manager(Settings())
+    manager.apply("call_function")
+    monkeypatch.setitem(SOURCES, GRAPH, "class GraphLowering:\n    pass\n")
+    purge(GRAPH)
+    importlib.import_module(GRAPH)
+    status = manager.status()
+    assert (status.state, status.strategy) == ("displaced", "call_function")
+    assert f"a reload of {GRAPH} replaced the hook" in status.reason
+    assert "lowering-hooks stays hooked by call_function" in caplog.text
+    assert stand.graph.GraphLowering.call_function.__wrapped__
+
+
+def fail_to_import_hooks(monkeypatch) -> None:
+    original = builtins.__import__
+
+    def importing(name, scope=None, local=None, fromlist=(), level=0):
+        if fromlist == ("hooks",):
+            raise ImportError("no hooks")
+        return original(name, scope, local, fromlist, level)
+
+    monkeypatch.setattr(builtins, "__import__", importing)
+
+
+def test_an_inductor_imported_anew_without_hooks(stand, monkeypatch, caplog) -> None:
+    """What stands in the first one stays, where the package's own hooks can be imported no more."""
+    manager = Manager(Settings())
+    manager.apply("call_function")
+    fail_to_import_hooks(monkeypatch)
+    purge()
+    load()
+    for _ in range(2):
+        assert manager.status().state == "displaced"
+    assert caplog.text.count("ImportError: no hooks") == 1
+    assert stand.graph.GraphLowering.call_function.__wrapped__
+    monkeypatch.undo()
+    assert manager.apply().state == "active"
+
+
+def test_hooks_that_another_thread_imports(stand, monkeypatch, caplog) -> None:
+    """Whoever imports them settles what is asked for, also where they cannot be imported beside that."""
+    hooks = types.ModuleType("lowering_hooks.hooks")
+    vars(hooks)["__spec__"] = types.SimpleNamespace(_initializing=True)  # as while it is being imported
+    monkeypatch.setitem(sys.modules, "lowering_hooks.hooks", hooks)
+    fail_to_import_hooks(monkeypatch)
+    manager = Manager(Settings())
+    assert manager.apply("call_function").state == "pending"
+    assert caplog.text == ""
+    monkeypatch.undo()
+    assert manager.status().state == "active"
+
+
+@pytest.mark.parametrize("settable", [0, 1], ids=["not at all", "half"])
+def test_texts_that_cannot_be_bounded(stand, caplog, settable) -> None:
+    """The strategy stands all the same; the status and one WARNING say what does not."""
+    stand.ir.IRNode = sealed(stand.ir.IRNode, settable)
+    before = vars(stand.ir.IRNode)["__repr__"]
+    manager = Manager(Settings())
+    status = manager.apply()
+    assert (status.state, status.bounded_ir) == ("active", False)
+    assert "the texts of IR nodes cannot be bounded: AttributeError: no more" in status.reason
+    assert caplog.text.count("bounds no texts of IR nodes") == 1
+    assert vars(stand.ir.IRNode)["__repr__"] is before
+    assert str(stand.ir.IRNode()) == "IRNode()"
+
+
+def test_an_inductor_that_is_another_each_time(stand, monkeypatch) -> None:
+    """Nobody waits for it to settle."""
+    seen = []
+
+    def another():
+        seen.append(Inductor(stand.torch, types.ModuleType(GRAPH), stand.lowering, stand.exc))
+        return seen[-1]
+
+    manager = Manager(Settings())
+    monkeypatch.setattr("lowering_hooks.manager.loaded", another)
+    assert manager.apply().state == "inactive"
+    assert 100 < len(seen) < 1000
+
+
+def test_a_system_that_does_not_fork(stand, monkeypatch) -> None:
+    """There is nothing to begin anew."""
+    monkeypatch.delattr(os, "register_at_fork")
+    manager = Manager(Settings())
+    assert manager.apply().state == "active"
+    manager.remove()
 
 
 # --- any sequence of what can happen ---------------------------------------------------------------------------

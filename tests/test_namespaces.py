@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 
 import pytest
 
 import lowering_hooks
+from lowering_hooks.namespaces import Namespaces
 
 
 def test_vllm_is_allowed_by_default() -> None:
@@ -71,13 +73,25 @@ def test_allowing_decorates_a_coroutine() -> None:
     """The namespaces are allowed across its awaits."""
 
     @lowering_hooks.allowing("mylib")
-    async def look() -> bool:
+    async def look(one: str, *, two: str) -> tuple[str, str, bool]:
+        """Look."""
         await asyncio.sleep(0)
-        return "mylib" in lowering_hooks.allowed_namespaces()
+        return one, two, "mylib" in lowering_hooks.allowed_namespaces()
 
     assert asyncio.iscoroutinefunction(look)
-    assert asyncio.run(look()) is True
+    assert (look.__name__, look.__doc__) == ("look", "Look.")
+    assert asyncio.run(look("one", two="two")) == ("one", "two", True)
     assert "mylib" not in lowering_hooks.allowed_namespaces()
+
+
+def test_allowing_decorates_an_object_that_is_called() -> None:
+    """It need not be a function."""
+
+    class Look:
+        def __call__(self, one: str, *, two: str) -> tuple[str, str, bool]:
+            return one, two, "mylib" in lowering_hooks.allowed_namespaces()
+
+    assert lowering_hooks.allowing("mylib")(Look())("one", two="two") == ("one", "two", True)
 
 
 def test_allowing_refuses_what_yields() -> None:
@@ -149,6 +163,45 @@ def test_allowing_by_task() -> None:
         return await other
 
     assert asyncio.run(main()) is False
+
+
+def test_a_block_that_ends_elsewhere() -> None:
+    """A fixture that yields may be closed by a task that never entered its block: there is nothing to end."""
+    block, before = lowering_hooks.allowing("mylib"), lowering_hooks.allowed_namespaces()
+    contextvars.copy_context().run(block.__enter__)
+
+    def end() -> frozenset[str]:
+        block.__exit__(None, None, None)
+        with lowering_hooks.allowing("other"):
+            return lowering_hooks.allowed_namespaces()
+
+    assert contextvars.copy_context().run(end) == before | {"other"}
+
+
+def test_names_from_an_iterator() -> None:
+    """They are looked at once."""
+    namespaces = Namespaces(frozenset())
+    assert namespaces.allow(iter(["one", "two"])) == {"one", "two"}
+
+
+@pytest.mark.parametrize("name", ["mylib", "*"])
+def test_what_is_allowed(name) -> None:
+    """A namespace is allowed by its name or by "*", in the process or in a block."""
+    namespaces = Namespaces(frozenset({"vllm"}))
+
+    def look() -> list[bool]:
+        return [namespaces.allows(known) for known in ("vllm", "mylib", "other")]
+
+    assert look() == [True, False, False]
+    with namespaces.allowing([name]):
+        assert look() == [True, True, name == "*"]
+        with namespaces.allowing(["another"]):
+            assert look() == [True, True, name == "*"]
+    assert look() == [True, False, False]
+    namespaces.allow([name])
+    assert look() == [True, True, name == "*"]
+    namespaces.disallow([name])
+    assert look() == [True, False, False]
 
 
 def test_every_namespace_can_be_allowed() -> None:

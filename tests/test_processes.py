@@ -6,6 +6,7 @@ import concurrent.futures
 import importlib
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -182,6 +183,38 @@ def test_without_packaging(run) -> None:
     done = run(hooks_without_packaging)
     assert done.stderr.count("runs as without lowering-hooks") == done.stderr.count("packaging.version") == 1
     assert done.stderr.endswith(INSTALL_OR_END)
+
+
+def fixes_the_list_of_finders() -> None:
+    sys.meta_path = tuple(sys.meta_path)  # type: ignore[assignment]
+    importlib.import_module("lowering_hooks")
+    importlib.import_module("wave")
+
+
+def test_what_cannot_be_applied(run) -> None:
+    """Where nothing can be waited for, no import fails, and one warning says so."""
+    done = run(fixes_the_list_of_finders)
+    says = "lowering-hooks could not be applied; PyTorch runs as if it were not installed"
+    assert done.stderr.count(says) == 1
+    assert "AttributeError" in done.stderr
+
+
+def works_in_a_folder_that_is_gone(folder: str) -> None:
+    os.chdir(folder)
+    Path(folder).rmdir()
+    import lowering_hooks
+
+    assert lowering_hooks.status().state == "pending"
+
+
+def test_a_report_that_has_no_folder(run, tmp_path) -> None:
+    """Where nothing tells what its path is relative to, no import fails, and one warning says so."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    done = run(works_in_a_folder_that_is_gone, str(folder), LOWERING_HOOKS_REPORT="report.json")
+    says = "lowering-hooks will write no report to LOWERING_HOOKS_REPORT='report.json'"
+    assert done.stderr.count(says) == 1
+    assert "FileNotFoundError" in done.stderr
 
 
 def test_imported_alone(run) -> None:

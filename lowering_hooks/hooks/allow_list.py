@@ -52,13 +52,13 @@ def _in_place(name: str) -> _Operation:
 class OnFallback(Protocol):
     """What an :class:`AllowListProxy` calls when Inductor is about to make a fallback of an op."""
 
-    def __call__(self, name: str, op: Op, *, is_admitted: bool) -> None:
+    def __call__(self, name: str, op: Op, *, is_allowed: bool) -> None:
         """Note the fallback.
 
         Args:
             name: The name that the allow list was asked for.
             op: The overload that is being lowered; None where it is not known.
-            is_admitted: Whether the op takes the allow list's branch.
+            is_allowed: Whether the op's namespace is allowed.
         """
         ...
 
@@ -179,11 +179,14 @@ class AllowListProxy(_SetAround):
         if not isinstance(name, str) or not self._covers(name):
             if name in self.inner:
                 return True
-            self._count_refused(name)
+            self._count_refused(name, is_allowed=False)
             return False
         if name in self.inner and not is_vllms(self.inner):
             return True  # the set's own entry, which stock gives no constraint
-        return self._admits(name) or name in self.inner
+        if self._admits(name) or name in self.inner:
+            return True
+        self._count_refused(name, is_allowed=True)
+        return False
 
     def _covers(self, name: str) -> bool:
         namespace, separator, _ = name.partition("::")
@@ -203,7 +206,7 @@ class AllowListProxy(_SetAround):
             if not record_layout_constraints(lowering, unknown):
                 return False
             if unknown and self._on_fallback is not None:
-                self._on_fallback(name, overload_in_turn(name), is_admitted=True)
+                self._on_fallback(name, overload_in_turn(name), is_allowed=True)
         except Exception:
             # Refuse the op instead: Inductor's own branch may be slow but keeps the strides.
             if not self._has_warned:
@@ -217,14 +220,14 @@ class AllowListProxy(_SetAround):
             return False
         return True
 
-    def _count_refused(self, name: object) -> None:
+    def _count_refused(self, name: object, *, is_allowed: bool) -> None:
         """Count an op that is not admitted, if Inductor is about to make a fallback of it.  Never raises."""
         try:
             lowering: TorchModule = sys.modules["torch._inductor.lowering"]
             op = overload_in_turn(name)
             is_new = op is not None and op not in lowering.lowerings
             if is_new and self._on_fallback is not None and makes_implicit_fallbacks(lowering):
-                self._on_fallback(str(name), op, is_admitted=False)
+                self._on_fallback(str(name), op, is_allowed=is_allowed)
         except Exception:
             log.debug("lowering-hooks could not count the fallback of %s", type(name), exc_info=True)
 

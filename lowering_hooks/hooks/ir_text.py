@@ -12,11 +12,11 @@ import functools
 import logging
 import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from ..compat import ir_text_problems, wraps_one
-from ..inductor.modules import name_of
+from ..inductor.modules import attribute, lowering_in_progress, name_of
 from ..inductor.nodes import is_ir_class
 from ..replacement import Replacement, as_function
 
@@ -63,6 +63,8 @@ class BoundedIR:
         # Classes that are still being made: a decorator, such as that of a dataclass, may give them a text.
         self._new: list[weakref.ref[type[object]]] = []
         self._first_node_hook: Replacement | None = None
+        # The graph that was lowered when this hook last looked for texts that others have put back.
+        self._looked_for: Callable[[], Foreign] = lambda: None
 
     @staticmethod
     def problems(ir: TorchModule) -> tuple[str, ...]:
@@ -114,9 +116,19 @@ class BoundedIR:
                     replacement.put_back(kind)
 
     def _wrap_again(self) -> None:
-        """Wrap what was put back over the wrappers, by a ``with`` block that began before.  Never raises."""
+        """Wrap what was put back over the wrappers, by a ``with`` block that began before.  Never raises.
+
+        It looks at all classes once for each graph: that takes as long as a hundred short texts.
+        """
         try:
+            graph = lowering_in_progress()
+            if self._looked_for() is graph:
+                return
             self.wrap_all()
+            # PyTorch 2.0-2.15: only a graph has a current_node, and outside of a compile there is none; if
+            # missing: the classes are looked at for each text.
+            if attribute(graph, "current_node") is not None:
+                self._looked_for = weakref.ref(graph)
         except Exception:
             log.debug("lowering-hooks could not bound the texts of all IR classes", exc_info=True)
 
@@ -149,8 +161,6 @@ class BoundedIR:
         """
         if kind is self.root:
             return object.__str__ if name == "__str__" else None
-        if len(kind.__bases__) == 1:
-            return None
         owner = next(base for base in kind.__mro__ if name in vars(base))
         return None if owner is object or is_ir_class(owner) else vars(owner)[name]
 
@@ -207,7 +217,7 @@ class BoundedIR:
                 first_node_hook.put_back()
             for reference in new:
                 kind = reference()
-                if kind is not None and self._live:
+                if kind is not None:
                     self._wrap_texts(kind)
         except Exception:
             log.debug("lowering-hooks could not bound the text of a new IR class", exc_info=True)

@@ -88,10 +88,10 @@ class SetProxyHook:
         """Whether the proxy admits ops of ``namespace``, here and now."""
         return self._live and namespace in self._allowed.current()
 
-    def _on_fallback(self, name: str, op: Op, *, is_admitted: bool) -> None:
+    def _on_fallback(self, name: str, op: Op, *, is_allowed: bool) -> None:
         if self._live:
             site = NOWHERE if op is None else site_of(lowering_in_progress(), op)
-            self._records.fell_back(name if op is None else str(op), site, allowed=is_admitted)
+            self._records.fell_back(name if op is None else str(op), site, allowed=is_allowed)
 
 
 class _WhileLive:

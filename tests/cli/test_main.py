@@ -54,6 +54,7 @@ def test_status_in_json(capsys) -> None:
         (["demo", "--layers", "many"], "'many' is not a whole number"),
         (["demo", "--deadline", "-1"], "'-1' is not a number of seconds above 0"),
         (["demo", "--deadline", "nan"], "'nan' is not a number of seconds"),
+        (["demo", "--deadline", "soon"], "'soon' is not a number of seconds"),
     ],
 )
 def test_misuse(arguments, says, capsys) -> None:
@@ -159,6 +160,34 @@ def test_a_worker_that_dies(dying, capsys) -> None:
     assert "no compiler here" in err
 
 
+@pytest.mark.parametrize("command", ["demo", "check"])
+def test_without_pytorch(monkeypatch, capsys, command) -> None:
+    """What compiles says that PyTorch is missing, and starts no process."""
+    monkeypatch.setitem(sys.modules, "torch", None)  # as where it is not installed
+    assert main([command]) == 1
+    assert capsys.readouterr() == ("", f"lowering-hooks {command}: PyTorch is not installed here\n")
+
+
+def test_a_worker_that_does_not_start(monkeypatch, tmp_path, capsys) -> None:
+    """It is ended, and is an error."""
+    script = tmp_path / "stuck.py"
+    script.write_text("import time; time.sleep(600)")
+    monkeypatch.setattr(compile_process, "WORKER", script)
+    monkeypatch.setattr(compile_process, "START_UP", 0.3)
+    assert main(["demo"]) == 1
+    assert "1 of 12: INFO off, stock: no compile ended in 0.3 s" in capsys.readouterr().err
+
+
+def test_a_system_without_process_groups(monkeypatch, dying, capsys) -> None:
+    """A process is ended alone."""
+    monkeypatch.delattr(os, "killpg")
+    killed = []
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: killed.append(process))
+    assert main(["demo"]) == 1
+    assert len(killed) == 1
+    assert "exit status 1" in capsys.readouterr().err
+
+
 def row(case: str, variant: str, result: str, same: bool | None) -> demo.Row:
     return demo.Row(case, variant, 59.9, 1_234_567, result, code_identical=same, strides_identical=same)
 
@@ -183,6 +212,68 @@ def test_a_narrow_terminal(result: str) -> None:
     ]
 
 
+ENDED = compile_process.Ended(
+    seconds=1.0,
+    characters=1,
+    error="",
+    cause=False,
+    message="",
+    peak_mib=None,
+    equal=True,
+    code=["stock"],
+    strides=[],
+)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Say what the deep compile of each process of a demo comes to, by its variant."""
+
+    def tell(**deep):
+        def run_worker(spec, *_):
+            found = {**dict.fromkeys(demo.VARIANTS, ENDED), **deep}[spec.variant]
+            return compile_process.Compiled("2.12.1", "", shallow=ENDED, deep=found)
+
+        monkeypatch.setattr(demo, "run_worker", run_worker)
+
+    return tell
+
+
+def test_a_demo_in_a_terminal(told, monkeypatch, capsys) -> None:
+    """It fits into the terminal, and says how deep a model stock still compiles."""
+    told()
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["demo", "--layers", "5"]) == 1  # no error where the lowering fails
+    out = capsys.readouterr().out
+    assert "\nINFO off\n" in out
+    assert max(map(len, out.partition("\nPyTorch 2.12.1")[0].splitlines())) <= 80
+    for case in ("INFO off", "INFO on", "failing op", "failing aten op"):
+        assert f"{case}: stock ended; it takes more than 5 layers to keep it from that." in out
+    assert "NO ERROR" in out
+
+
+def test_a_demo_that_fails(told, capsys) -> None:
+    """The table says where lowering-hooks' compile raises, and a line below it what."""
+    failed = dataclasses.replace(ENDED, error="KeyError", message="\nno such node\nin the graph")
+    told(**{demo.STOCK: None, demo.OURS: failed})
+    assert main(["demo", "--deadline", "2.5"]) == 1
+    out = capsys.readouterr().out
+    assert "| no end in 2.5 s " in out
+    assert "| FAILED " in out
+    assert "INFO on, lowering-hooks, 1.0 s: no such node\n" in out
+
+
+def test_what_differs_in_a_narrow_terminal() -> None:
+    """Code and strides are told apart where only one of them differs."""
+    rows = tuple(
+        dataclasses.replace(row(case.name, demo.OURS, demo.EQUAL, same=True), code_identical=False)
+        for case in demo.CASES
+    )
+    outcome = demo.Outcome("2.12.1", 24, 3, 60.0, rows, ())
+    assert outcome.as_text(80).count("code DIFFERENT, strides identical") == len(demo.CASES)
+
+
 @pytest.mark.parametrize("strategy", ["call_function", "set_proxy"])
 def test_check(monkeypatch, strategy, capsys) -> None:
     """It compares a compile with what stock makes."""
@@ -196,19 +287,6 @@ def test_check(monkeypatch, strategy, capsys) -> None:
     characters = re.search(r"logged text     ([\d,]+) characters, ([\d,]+) in stock", out)
     ours, stocks = (int(number.replace(",", "")) for number in characters.groups())
     assert ours < 4 * 4000 < stocks
-
-
-ENDED = compile_process.Ended(
-    seconds=1.0,
-    characters=1,
-    error="",
-    cause=False,
-    message="",
-    peak_mib=None,
-    equal=True,
-    code=["stock"],
-    strides=[],
-)
 
 
 @pytest.fixture
@@ -256,6 +334,47 @@ def test_check_where_stock_dies(dying, capsys) -> None:
     assert "NOT checked: stock PyTorch does not compile here: exit status 1" in captured.out
     assert "no compiler here" in captured.out
     assert "some 10 to 30 s" in captured.err
+
+
+# A process that dies at once as lowering-hooks', and as stock's only later, or once it has compiled.
+DYING = """
+import json, sys, time
+if json.loads(sys.argv[1])["variant"] == "lowering-hooks":
+    sys.exit("no hooks here")
+time.sleep(1)
+{then}
+"""
+COMPILES = f"""
+print("a line of somebody else's")
+ended = {dataclasses.asdict(ENDED)!r}
+print(json.dumps({{"event": "start", "torch": "2.12.1", "status": ""}}))
+print(json.dumps({{"event": "end", "case": "shallow"}} | ended))
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "exit_status", "says"),
+    [
+        (
+            "sys.exit('no compiler here')",
+            3,
+            "NOT checked: stock PyTorch does not compile here: exit status 1\n",
+        ),
+        (
+            COMPILES,
+            1,
+            "does NOT work here, where stock compiles: lowering-hooks: exit status 1\nno hooks here",
+        ),
+    ],
+    ids=["stock dies later", "stock compiles"],
+)
+def test_check_where_ours_dies(monkeypatch, tmp_path, capsys, then, exit_status, says) -> None:
+    """It waits for what becomes of stock before it says whose fault that is."""
+    script = tmp_path / "dying.py"
+    script.write_text(DYING.format(then=then))
+    monkeypatch.setattr(compile_process, "WORKER", script)
+    assert main(["check"]) == exit_status
+    assert says in capsys.readouterr().out
 
 
 def test_version(capsys) -> None:

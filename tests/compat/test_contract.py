@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import types
 
 import pytest
@@ -16,6 +17,8 @@ def test_the_installed_inductor() -> None:
     graph, lowering, exc = (getattr(torch._inductor, name) for name in ("graph", "lowering", "exc"))
     assert compat.call_function_problems(graph, exc) == ()
     assert compat.set_proxy_problems(graph, lowering) == ()
+    assert compat.operator_text_problems(exc) == ()
+    assert compat.ir_text_problems(torch._inductor.ir) == ()
 
 
 def test_the_stand_in_keeps_both_contracts(stand) -> None:
@@ -77,6 +80,23 @@ def test_a_broken_call_function_contract(stand, break_it, says: str) -> None:
     break_it(stand.graph, stand.exc)
     problems = compat.call_function_problems(stand.graph, stand.exc)
     assert any(says in problem for problem in problems)
+    # The text alone is what set_proxy asks for.
+    is_of_the_text = "static" in says or "3 positional" in says
+    assert compat.operator_text_problems(stand.exc) == (problems if is_of_the_text else ())
+
+
+@pytest.mark.parametrize("ir", [None, types.ModuleType("ir"), types.SimpleNamespace(IRNode="no class")])
+def test_a_broken_contract_of_the_ir(ir) -> None:
+    """It is named."""
+    assert compat.ir_text_problems(ir) == ("torch._inductor.ir defines no class IRNode",)
+
+
+def test_an_inherited_call_function(stand) -> None:
+    """It cannot be put back into a class that has none of its own."""
+    base = stand.graph.GraphLowering
+    stand.graph.GraphLowering = type("GraphLowering", (base,), {"__module__": stand.graph.__name__})
+    problems = compat.call_function_problems(stand.graph, stand.exc)
+    assert problems == ("torch._inductor.graph.GraphLowering defines no call_function",)
 
 
 def renamed(graph, exc):
@@ -201,6 +221,25 @@ def test_a_broken_allow_list(stand) -> None:
     del graph.FALLBACK_ALLOW_LIST
     (problem,) = compat.set_proxy_problems(graph, lowering)
     assert "has no FALLBACK_ALLOW_LIST" in problem
+    graph.FALLBACK_ALLOW_LIST = lowering.FALLBACK_ALLOW_LIST
+    del lowering.FALLBACK_ALLOW_LIST
+    (problem,) = compat.set_proxy_problems(graph, lowering)
+    assert "has no FALLBACK_ALLOW_LIST" in problem
+
+
+def test_operator_str_behind_what_is_not_there_yet(stand) -> None:
+    """It is found past a variable that is assigned later, and past an object that says nothing of itself."""
+    silent = type("Silent", (), {"__class__": property(lambda self: 1 / 0)})()
+    original = stand.graph.GraphLowering.call_function
+
+    def call_function(self, target, args, kwargs, silent=silent):
+        return later or original(self, target, args, kwargs)
+
+    stand.graph.GraphLowering.call_function = call_function
+    assert compat.call_function_problems(stand.graph, stand.exc) == ()
+    assert compat.wraps(call_function, original)
+    later = None
+    assert compat.wraps(call_function, original)
 
 
 def test_operator_str_behind_wrappers(stand) -> None:
@@ -222,3 +261,148 @@ def test_operator_str_behind_wrappers(stand) -> None:
     )
     graph.GraphLowering.call_function = module.theirs
     assert compat.call_function_problems(graph, exc) == ()
+
+
+# --- functions that wrap functions ---------------------------------------------------------------------------------
+
+
+def call_function(self, target, args, kwargs):
+    """The innermost one."""
+
+
+def found(function):
+    return list(compat.wrapped_functions(function))
+
+
+def around(*inner, **more):
+    """Make a function that has some functions in its closure."""
+
+    def outer(*args):
+        return inner, more
+
+    return outer
+
+
+def test_what_says_that_it_wraps_a_function() -> None:
+    """That is a function with __wrapped__, and a partial; an object with __wrapped__ may do anything with it."""
+    outer = functools.wraps(call_function)(lambda *args: None)
+    partial = functools.partial(outer)
+    assert found(partial) == [partial, outer, call_function]
+    assert compat.wraps(partial, call_function)
+
+    class Object:
+        __wrapped__ = call_function
+        func = call_function
+
+        def __call__(self):
+            """Whatever it does."""
+
+    other = Object()
+    assert found(other) == [other]
+    assert not compat.wraps(other, call_function)
+
+
+def test_what_a_wrapper_uses() -> None:
+    """A call_function in a default or a closure cell is followed, another function is not."""
+
+    def by_closure(*args):
+        return call_function_in_a_cell
+
+    def by_default(one=call_function, *, two=by_closure):
+        """With "call_function" in the name of a default alone."""
+
+    call_function_in_a_cell = by_default
+    assert found(by_default) == [by_default, call_function]
+    by_closure.__name__ = "their_call_function"
+    assert found(by_default) == [by_default, by_closure, call_function]
+    assert found(by_closure) == [by_closure]  # by_default has another name
+    assert compat.wraps(by_closure, by_default)
+    assert found(lambda: call_function)[1:] == [call_function]  # a global
+
+
+def test_what_has_the_name_of_a_call_function() -> None:
+    """It is not followed where it is no function."""
+    call_function_class = type("call_function", (), {})
+    outer = around(call_function_class)
+    outer.__defaults__ = (call_function_class,)
+    assert found(outer) == [outer]
+
+
+def test_inspect_is_imported_once(monkeypatch) -> None:
+    """Contracts are checked under a lock, where nothing may be imported."""
+    inspect = compat.inspect_module()
+    monkeypatch.setitem(sys.modules, "inspect", None)
+    assert compat.inspect_module() is inspect
+
+
+@pytest.mark.parametrize("nothing", [None, 3, "call_function"])
+def test_what_is_no_function(nothing) -> None:
+    """It is not followed, and what else is used is."""
+    assert found(nothing) == []
+
+    def outer(inner=call_function):
+        """Use another function beside __wrapped__."""
+
+    outer.__wrapped__ = nothing
+    assert found(outer) == [outer, call_function]
+
+
+def test_an_empty_cell() -> None:
+    """It is passed over."""
+    if call_function is None:
+        before = None
+
+    def outer(*args):
+        return before, call_function_later, then  # their cells are in the order of names
+
+    call_function_later = then = call_function
+    assert found(outer) == [outer, call_function]
+
+
+def test_functions_that_wrap_one_another() -> None:
+    """Each is there once."""
+
+    def call_function_again(*args):
+        return call_function_again
+
+    call_function_again.__wrapped__ = call_function_again
+    assert found(call_function_again) == [call_function_again]
+
+
+class Endless:
+    """Says that it is a function, and has another one inside."""
+
+    __class__ = types.FunctionType  # type: ignore[assignment]
+
+    def __call__(self):
+        """Whatever it does."""
+
+    @property
+    def __wrapped__(self):
+        return Endless()
+
+
+def test_an_endless_chain() -> None:
+    """It is followed for a while."""
+    assert len(found(Endless())) == 64
+    assert not compat.wraps(Endless(), call_function)
+
+
+def test_objects_that_raise() -> None:
+    """They are passed over, whatever looking at them raises."""
+
+    class Hostile:
+        @property
+        def __class__(self):
+            raise RuntimeError("not now")
+
+        def __call__(self):
+            """Whatever it does."""
+
+    hostile = Hostile()
+    assert found(hostile) == [hostile]
+
+    def outer(one=hostile, two=call_function):
+        """Use both."""
+
+    assert found(outer) == [outer, call_function]

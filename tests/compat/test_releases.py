@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from packaging.version import Version
@@ -91,6 +93,36 @@ def test_a_version_that_cannot_be_read(version: str) -> None:
     assert choice.strategy == "set_proxy"
     assert not choice.verified
     assert repr(version) in choice.reason
+
+
+def test_without_packaging(monkeypatch) -> None:
+    """A broken install of packaging takes the set proxy, and the reason tells what is broken."""
+
+    def import_it():
+        raise ImportError("no module named packaging")
+
+    monkeypatch.setattr("lowering_hooks.compat.releases._packaging_version", import_it)
+    choice = compat.choose("2.12.1")
+    assert (choice.strategy, choice.verified) == ("set_proxy", False)
+    assert "cannot be read: ImportError: no module named packaging; upgrade lowering-hooks" in choice.reason
+
+
+def test_a_gap_in_the_table(monkeypatch) -> None:
+    """A series in it is of no verified series, and is not newer than the last one either."""
+    rows = [row for row in compat.RELEASES if row.series in ("2.15", "2.12", "2.9", "2.4")]
+    monkeypatch.setattr("lowering_hooks.compat.releases.RELEASES", rows)
+    for version in ("2.14.1", "2.11.0", "2.5.1", "2.3.0"):
+        reason = compat.choose(version).reason
+        assert f"PyTorch {version} does not belong to a verified series (2.4 to 2.15); upgrade" in reason
+    assert "2.16.0 is newer than 2.15, the last verified series" in compat.choose("2.16.0").reason
+
+
+def test_nothing_is_imported_twice(monkeypatch) -> None:
+    """The first call imports what it takes; a later one may come where nothing may be imported."""
+    assert compat.choose("2.12.1").verified
+    for name in ("packaging", "packaging.version"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert compat.choose("2.12.1").verified
 
 
 def test_the_table() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import inspect
 import logging
 import sys
@@ -261,6 +262,13 @@ def test_a_text_that_nobody_sees_is_short(stand_with, detail) -> None:
     assert stand.records.report().ops[0].shown is True
 
 
+def test_a_log_that_does_not_say_who_reads_it(stand) -> None:
+    """The text is built as if it were logged."""
+    stand.log(logging.WARNING)
+    stand.graph.log = None
+    assert "args[0]" in stand.texts(stand.overload("lib::op"), lambda: None)[0]
+
+
 @pytest.mark.parametrize("version", ["2.13.0", "2.99.0"])
 def test_a_lazy_series(stand_with, version) -> None:
     """It has no text that nobody sees, nor has one that nobody verified: whoever asks there may want it."""
@@ -367,6 +375,19 @@ def test_who_displaced_us_is_named(stand) -> None:
     assert stand.graph_class.call_function is theirs
 
 
+def test_a_reload_is_named(stand) -> None:
+    """The class that is hooked is not the one that Inductor uses from then on."""
+    importlib.reload(stand.graph)
+    assert stand.hook.displaced_by() == "a reload of torch._inductor.graph"
+    stand.hook.remove()
+
+
+def test_the_parameters_of_inductor(stand) -> None:
+    """Inductor's own function is wrapped by one of the same parameters, which is faster than any arguments."""
+    code = stand.graph_class.call_function.__code__
+    assert (code.co_argcount, code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)) == (4, 0)
+
+
 def test_a_replaced_operator_str_is_named(stand) -> None:
     """The text hook is displaced by itself."""
 
@@ -375,9 +396,20 @@ def test_a_replaced_operator_str_is_named(stand) -> None:
 
     stand.issue.operator_str = staticmethod(bounded)
     assert stand.hook.displaced_by() == name_of(bounded)
+    stand.issue.operator_str = bounded  # no static method any more
+    assert stand.hook.displaced_by() == name_of(bounded)
     stand.hook.remove()
     assert stand.issue.operator_str is bounded
     assert vars(stand.graph_class)["call_function"] is stand.call_function
+
+
+def test_a_text_that_takes_more(stand) -> None:
+    """It is given what only the owner knows of."""
+    stand.hook.remove()
+    stand.issue.operator_str = staticmethod(lambda target, args, kwargs, *more, **named: f"{more} {named}")
+    stand.new_hook().install()
+    other = stand.overload("other::op")
+    assert stand.issue.operator_str(other, (), {}, 1, style=2) == "(1,) {'style': 2}"
 
 
 def test_the_wrapper_of_another_copy(stand) -> None:
@@ -398,8 +430,10 @@ def test_the_wrapper_of_another_copy(stand) -> None:
         lambda stock: lambda self, target, args, kwargs, *, stream=None: stock(self, target, args, kwargs),
         lambda stock: lambda *args: stock(*args),
         lambda stock: lambda self, *args, **kwargs: stock(self, *args, **kwargs),
+        lambda stock: lambda self, target, args, kwargs, *more: stock(self, target, args, kwargs),
+        lambda stock: lambda self, target, args, kwargs, **more: stock(self, target, args, kwargs),
     ],
-    ids=["other names", "more", "all by position", "everything"],
+    ids=["other names", "more", "all by position", "everything", "varargs", "keywords"],
 )
 def test_the_parameters_of_others(stand, theirs) -> None:
     """What PyTorch could call can be called as before, with what only the owner knows of as well."""
@@ -413,6 +447,10 @@ def test_the_parameters_of_others(stand, theirs) -> None:
     op = stand.overload("lib::op")
     assert stand.texts(op) == [OURS]
     assert stand.fallbacks() == {"lib.op.default": 1}
+    if "more" in inspect.signature(original).parameters:
+        kinds = {parameter.kind for parameter in inspect.signature(original).parameters.values()}
+        more = {"stream": 1} if inspect.Parameter.VAR_KEYWORD in kinds else {}
+        assert stand.graph_class().call_function(op, (), {}, *(() if more else (1,)), **more) is op
     if "stream" in inspect.signature(original).parameters:
         assert stand.graph_class().call_function(op, (), {}, stream=1) is op
     if "t" in inspect.signature(original).parameters:
@@ -423,10 +461,10 @@ def test_a_descriptor(stand) -> None:
     """It is bound as it wants to be: a callable without __get__ is not given self, as Python does not."""
 
     class Plain:
-        def __call__(self, target, args, kwargs):
+        def __call__(self, target, args, kwargs, stream=None):
             return target
 
-    for original in (Plain(), staticmethod(lambda target, args, kwargs: target)):
+    for original in (Plain(), staticmethod(lambda target, args, kwargs, stream=None: target)):
         stand.hook.remove()
         stand.graph_class.call_function = original
         again = stand.new_hook()
@@ -434,6 +472,7 @@ def test_a_descriptor(stand) -> None:
         again.install()
         op = stand.overload("lib::op")
         assert stand.graph_class().call_function(op, (), {}) is op
+        assert stand.graph_class().call_function(op, (), {}, stream=1) is op
         again.remove()
         assert vars(stand.graph_class)["call_function"] is original
 
@@ -567,8 +606,29 @@ def test_implicit_fallbacks_are_counted(stand) -> None:
     assert "lib.op.default" in str(report)
 
 
-def test_a_lowering_that_is_added_meanwhile(stand) -> None:
+def test_what_has_the_name_of_an_op(stand) -> None:
+    """It is not counted where it is no overload; an overload is looked for in the allow list without its own name."""
+
+    class Other:
+        namespace = "lib"
+
+        def name(self):
+            return "lib::other"
+
+    other = Other()
+    assert stand.texts(other) == [f"stock text of {other}"]
+    stand.lower(stand.overload("lib::listed.out"))
+    assert [op for op in stand.records.report().ops if op.fallbacks] == []
+
+
+@pytest.mark.parametrize("takes", ["its own", "any"])
+def test_a_lowering_that_is_added_meanwhile(stand, takes) -> None:
     """It makes no fallback of a known op: another thread may add one, and so may what is lowered inside."""
+    if takes == "any":  # a function of others
+        stand.hook.remove()
+        stock = stand.call_function
+        stand.graph_class.call_function = lambda self, *args: stock(self, *args)
+        stand.new_hook().install()
     known, met = stand.overload("lib::known"), stand.overload("lib::met")
     stand.lowerings[known] = "a real lowering"
     stand.lower(known, lambda: stand.lowerings.setdefault(met, "as another thread would"))
@@ -621,7 +681,8 @@ def test_an_op_with_an_effect_token(monkeypatch) -> None:
         def anything(self, *args):
             return args[0] if args[0] is effects.with_effects else original(self, *args)
 
-        for call_function in (lambda self, target, args, kwargs: target, anything):
+        named = lambda self, *args, **named: args[0]  # noqa: E731
+        for call_function in (lambda self, target, args, kwargs: target, anything, named):
             stand.graph_class.call_function = call_function
             hook = stand.new_hook()
             hook.install()
@@ -637,4 +698,23 @@ def test_an_op_with_an_effect_token(monkeypatch) -> None:
                 lowering.call_function(effects.with_effects)
             assert stand.fallbacks() == {"lib.op.default": 1, "other.op.default": 1}
             assert stand.records.report().not_allowed == ("other",)
+            if call_function is named:
+                op = stand.overload("lib::by_name")
+                lowering.call_function(effects.with_effects, ("token", op), kwargs={})
+                assert stand.fallbacks()["lib.by_name.default"] == 1
+                continue
+            # An op that another one is called with is not lowered, and a removed hook counts nothing.
+            with contextlib.suppress(TypeError):
+                lowering.call_function(known, ("token", stand.overload("lib::argument")), {})
+            ours = stand.graph_class.call_function
             hook.remove()
+            ours(lowering, effects.with_effects, ("token", stand.overload("lib::late"), 1), {})
+            assert stand.fallbacks() == {"lib.op.default": 1, "other.op.default": 1}
+
+
+def test_without_effect_tokens(stand) -> None:
+    """Where PyTorch has no with_effects, nothing is taken for it."""
+    for _ in range(2):
+        with contextlib.suppress(TypeError):  # of the stand-in, which calls the arguments
+            stand.graph_class().call_function(None, ("token", stand.overload("lib::op")), {})
+    assert stand.fallbacks() == {}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
 import torch._inductor.graph
@@ -162,6 +165,121 @@ def test_what_somebody_puts_over_it_stays(monkeypatch) -> None:
     assert vars(owner)["__str__"] is theirs
     monkeypatch.undo()
     owner.__str__ = wrapper.__wrapped__
+
+
+@pytest.fixture
+def bounded(stand) -> Iterator[BoundedIR]:
+    """The hook in the stand-in for Inductor, which bounds every text."""
+    writer = Writer(Records())
+    writer.mode = True
+    hook = BoundedIR(stand.ir, writer)
+    hook.install()
+    yield hook
+    hook.remove()
+
+
+def is_wrapped(kind: type, name: str = "__str__") -> bool:
+    return hasattr(vars(kind)[name], "__wrapped__")
+
+
+def writing(kind: type) -> type:
+    """Give a class a text of its own, as a decorator does."""
+    for name in ("__str__", "__repr__"):
+        setattr(kind, name, lambda node: "its own")
+    return kind
+
+
+def test_an_init_subclass_of_inductors(stand) -> None:
+    """It is called, with the keywords of the class, and stands again in the end."""
+    made = []
+
+    def init_subclass(cls: type, **keywords: object) -> None:
+        made.append((cls.__name__, keywords))
+
+    root = stand.ir.IRNode
+    root.__init_subclass__ = own = classmethod(init_subclass)
+    hook = BoundedIR(stand.ir, Writer(Records()))
+    hook.install()
+    kind = type("Late", (root,), {"__str__": lambda node: ""}, label="given")
+    assert made == [("Late", {"label": "given"})]
+    assert is_wrapped(kind)
+    hook.remove()
+    assert vars(root)["__init_subclass__"] is own
+
+
+def test_a_layout(bounded) -> None:
+    """A layout, which is of an IR class up to 2.5, writes its own text: it is no node."""
+    texts = {"__str__": lambda node: "its own"}
+    assert is_wrapped(type("Buffer", (bounded.root,), texts))
+    assert not is_wrapped(type("FixedLayout", (bounded.root,), texts))
+
+
+def test_an_inductor_without_a_constructor_of_nodes(bounded) -> None:
+    """A text that a decorator gave to a class is wrapped before the next text, where nothing tells of nodes."""
+    assert "__post_init__" not in vars(bounded.root)
+    kind = writing(type("Late", (bounded.root,), {}))
+    assert not is_wrapped(kind)
+    str(bounded.root())
+    assert is_wrapped(kind)
+
+
+def test_a_class_after_the_end(bounded) -> None:
+    """What somebody put over the hook still calls it: a class that is made then keeps its texts."""
+    root = bounded.root
+    ours = vars(root)["__init_subclass__"]
+
+    def theirs(cls: type) -> None:
+        ours.__get__(None, cls)()
+
+    root.__init_subclass__ = classmethod(theirs)  # type: ignore[assignment]
+    bounded.remove()
+    kind = type("Late", (root,), {"__str__": lambda node: ""})
+    assert not is_wrapped(kind)
+
+
+class Sealed(type):
+    """Makes classes whose attributes nobody sets."""
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        raise AttributeError(name)
+
+
+def test_a_class_that_cannot_be_wrapped(bounded) -> None:
+    """It is made, and writes its own text, now or once a decorator has given it one."""
+    at_once = Sealed("AtOnce", (bounded.root,), {"__str__": lambda node: "its own"})
+    later = Sealed("Later", (bounded.root,), {})
+    type.__setattr__(later, "__str__", lambda node: "its own")
+    str(bounded.root())  # before which later classes are wrapped
+    assert str(at_once()) == str(later()) == "its own"
+    assert not is_wrapped(at_once)
+    assert not is_wrapped(later)
+    assert is_wrapped(type("Other", (bounded.root,), {"__str__": lambda node: ""}))
+
+
+@pytest.mark.parametrize("mode", [True, "auto", False])
+def test_a_text_with_arguments(stand, mode) -> None:
+    """The text of a node may take arguments, as that of Inductor's computations up to 2.5: it is given them."""
+
+    class Loops(stand.ir.IRNode):
+        def __str__(self, names=("x",), *, end="") -> str:
+            inner = self.inner.__str__(names, end="!") if self.inner else ""
+            return f"Loops({', '.join(names)}{inner}{end})"
+
+        __repr__ = __str__
+
+    inner: Any = Loops()
+    outer: Any = Loops()
+    inner.inner, outer.inner = None, inner
+    writer = Writer(Records())
+    hook = BoundedIR(stand.ir, writer)
+    hook.install()
+    writer.mode = mode
+    text = vars(Loops)["__str__"]
+    assert str(outer) == "Loops(xLoops(x!))"
+    assert outer.__str__(("y", "z"), end=".") == "Loops(y, zLoops(y, z!).)"
+    hook.remove()
+    writer.mode = False
+    assert text(outer) == "Loops(xLoops(x!))"  # for those who still hold it
 
 
 class Told(ir.IRNode):

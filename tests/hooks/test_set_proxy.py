@@ -6,17 +6,21 @@ import copy
 import logging
 import operator
 import pickle
+import types
 from typing import Any
 
 import pytest
 import torch._inductor.graph
 from installed import RELEASE, SERIES
+from stand_in import purge
 from torch._inductor import config, lowering
 from torch.library import Library
 
 import lowering_hooks
 from lowering_hooks.compat.namespaces import PYTORCH
 from lowering_hooks.hooks.allow_list import AllowListProxy
+from lowering_hooks.manager import Manager
+from lowering_hooks.settings import Settings
 
 try:
     from torch.utils._ordered_set import OrderedSet
@@ -224,7 +228,7 @@ def test_an_op_that_has_a_lowering(library, monkeypatch) -> None:
     monkeypatch.setitem(lowering.lowerings, op, print)
     counted = []
 
-    def count(name: str, op: object, *, is_admitted: bool) -> None:
+    def count(name: str, op: object, *, is_allowed: bool) -> None:
         counted.append(name)
 
     assert "proxied::lowered" in AllowListProxy(set(NAMES), {"proxied"}, count)
@@ -276,6 +280,24 @@ def test_a_fixed_stride_order(library) -> None:
     else:
         assert let_in
         assert recorded is (None if RELEASE.layout_constraint == "none" else lowering.constrain_to_fx_strides)
+
+
+@pytest.mark.fresh_process(beside_inductor=True)
+def test_an_op_that_is_refused_is_counted() -> None:
+    """An op of an allowed namespace that takes Inductor's own way is a fallback, too, and it is allowed."""
+    from lowering_hooks.hooks import allow_list
+
+    allow_list.record_layout_constraints = lambda lowering, ops: False
+    lowering_hooks.allow("refused")
+    assert lowering_hooks.apply("set_proxy").state == "active"
+    library = Library("refused", "DEF")
+    library.define("op(Tensor x) -> Tensor")
+    library.impl("op", lambda x: x.contiguous() * 2, "CPU")
+    library.impl("op", lambda x: x.new_empty(x.shape), "Meta")
+    torch.compile(lambda x: torch.ops.refused.op(x.sin()))(torch.randn(4, 6))
+    report = lowering_hooks.report()
+    assert [(op.op, op.fallbacks) for op in report.ops] == [("refused.op.default", 1)]
+    assert report.not_allowed == ()
 
 
 def test_a_series_that_loses_strides(library, monkeypatch, caplog) -> None:
@@ -340,6 +362,52 @@ def test_no_constraint_no_entry(library, monkeypatch, caplog) -> None:
     (record,) = [r for r in caplog.records if r.name == "lowering_hooks"]
     assert record.levelname == "WARNING"
     assert "proxied::refused" in record.getMessage()
+
+
+def test_a_lowering_that_is_not_loaded(stand) -> None:
+    """There is nothing to record then."""
+    proxy = AllowListProxy(set(), {"lib"})
+    purge("torch._inductor.lowering")
+    assert "lib::op" in proxy
+
+
+def test_a_count_that_fails(stand) -> None:
+    """The allow list answers all the same."""
+    asked = []
+
+    def count(name: str, op: object, *, is_allowed: bool) -> None:
+        asked.append((name, is_allowed))
+        raise RuntimeError("no count")
+
+    op = stand.torch.ops.lib.op.default
+    stand.virtualized.V.graph = types.SimpleNamespace(current_node=types.SimpleNamespace(target=op))
+    assert "lib::op" not in AllowListProxy(set(), set(), count)
+    assert asked == [("lib::op", False)]
+
+
+def test_a_removed_proxy_counts_nothing(stand) -> None:
+    """Somebody may still hold it."""
+    manager = Manager(Settings())
+    manager.apply("set_proxy")
+    proxy = stand.lowering.FALLBACK_ALLOW_LIST
+    op = stand.torch.ops.lib.op.default
+    stand.virtualized.V.graph = types.SimpleNamespace(current_node=types.SimpleNamespace(target=op))
+    assert "lib::op" not in proxy
+    assert [op.fallbacks for op in manager.report().ops] == [1]
+    manager.remove()
+    assert "lib::op" not in proxy
+    assert [op.fallbacks for op in manager.report().ops] == [1]
+
+
+def test_a_proxy_that_is_not_made_yet() -> None:
+    """It has no inner set whose attributes it could hand on, as while it is copied or unpickled."""
+    proxy = AllowListProxy.__new__(AllowListProxy)
+    assert not hasattr(proxy, "inner")
+
+
+def test_the_text_of_a_proxy() -> None:
+    """It has that of the inner set."""
+    assert repr(AllowListProxy({"lib::op"}, set())) == "AllowListProxy({'lib::op'})"
 
 
 def test_both_modules_hold_one_proxy() -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from stand_in import purge
 
-from lowering_hooks.inductor.site import source_of
+from lowering_hooks.inductor.modules import lowering_in_progress
+from lowering_hooks.inductor.site import NOWHERE, site_of, source_of
 
 TORCH = str(Path(torch.__file__).parent)
 COLLECTIVES = f"{TORCH}/distributed/_functional_collectives.py"
@@ -41,6 +43,25 @@ def traced(*frames: str) -> types.SimpleNamespace:
 def test_the_place(frames, place) -> None:
     """The place is the innermost frame outside of PyTorch, where there is one."""
     assert source_of(traced(*frames)) == place
+
+
+def test_a_node_that_breaks() -> None:
+    """Nothing is known of a node that does not tell its target."""
+
+    class Node:
+        @property
+        def target(self) -> object:
+            raise RuntimeError("no target")
+
+    assert site_of(types.SimpleNamespace(current_node=Node()), "target") == NOWHERE
+
+
+def test_outside_of_a_compile(stand) -> None:
+    """Nothing is being lowered where nothing tells what is."""
+    stand.virtualized.V.graph = graph = object()
+    assert lowering_in_progress() is graph
+    purge("torch._inductor.virtualized")
+    assert lowering_in_progress() is None
 
 
 def test_long_traces() -> None:

@@ -1,0 +1,247 @@
+"""Writes ``docs/evidence.md``: what was compared with stock PyTorch, how often, on what, and when.
+
+``python tools/make_evidence.py`` makes the page of the files that the sessions left in ``docs/`` and
+``benchmarks/``.  What no session has measured is a row as well, and says so.  ``--check`` changes nothing, and fails
+where the page is not the one that the files make.  It needs nothing but the standard library and ``packaging``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from lowering_hooks.cli.tables import table
+
+DOCS, PAGE = ROOT / "docs", ROOT / "docs" / "evidence.md"
+
+HEAD = """\
+# Evidence
+
+<!-- Written by `nox -s evidence` from the files of the other sessions. -->
+
+What the promises of lowering-hooks stand on: what was compared with stock PyTorch, how much of it, how it came out, and
+where. Each row is a session of `noxfile.py`, which anybody can run again from a clone, and which fails where a claim does
+not hold; its page has the details. Figures are those of the last run that was written down.
+
+"""
+
+TAIL = """
+"Differ" counts what came out otherwise than in stock, after what also differs between two runs of stock was left out;
+the pages list every one.
+"""
+
+
+class Row(NamedTuple):
+    """A row of the page.
+
+    Attributes:
+        what: What was compared.
+        scale: On which releases, and how much of it.
+        outcome: How it came out.
+        where: When, and on what machine.
+        page: The page that tells more.
+    """
+
+    what: str
+    scale: str
+    outcome: str
+    where: str
+    page: str
+
+
+def read(name: str) -> Any:
+    """Return what a file of ``docs/``, or of the folder that a path names, holds; None where there is none."""
+    file = DOCS / name
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def measured(found: Iterable[Mapping[str, Any]]) -> str:
+    """Return on which days, and on which machines."""
+    found = list(found)
+    days = sorted({each["date"] for each in found if "date" in each})
+    machines = sorted({f"{each['cpu']}, {each['cores']} cores" for each in found if "cpu" in each})
+    return "; ".join([" to ".join(dict.fromkeys((days[0], days[-1]))) if days else "", *machines]).strip("; ")
+
+
+def suite() -> Iterator[Row]:
+    """The tests on every series: their own cases of fidelity, and all tests."""
+    data = read("compatibility.json")
+    suites = [found["suite"] for found in data.values()]
+    cases = [found["fidelity"] for found in data.values()]
+    identical, total = (sum(case[name] for case in cases) for name in ("cases_identical", "cases"))
+    changed, tensors = (sum(case[name] for case in cases) for name in ("changed_by_call_function", "tensors"))
+    plain = sum(case["changed_by_plain_set_proxy"] for case in cases)
+    yield Row(
+        "the suite of tests, and in it cases written for each kind of op and compile",
+        f"{len(data)} series from {[*data][-1]} to {next(iter(data))}; "
+        f"{sum(each['passed'] for each in suites):,} tests passed, {sum(each['failed'] for each in suites)} failed",
+        f"generated code identical in {identical} of {total} cases; strides of {changed} of {tensors:,} tensors differ "
+        f"(with a plain set proxy {plain})",
+        measured(suites),
+        "[PyTorch releases](compatibility.md)",
+    )
+
+
+def samples() -> Iterator[Row]:
+    """PyTorch's own databases."""
+    for file in sorted((DOCS / "downstream-pytorch").glob("*.json"), key=_newest_first):
+        found = json.loads(file.read_text())
+        stock = found["ways"]["stock"]
+        ways = [way for way in found["ways"] if way not in ("stock", "stock again")]
+        differ = sum(len(found["ways"][way]["differing"]) for way in ways)
+        built = found["built"]
+        yield Row(
+            "PyTorch's own samples of its operators, forward, backward and dynamic",
+            f"PyTorch {found['torch']}: {stock['compiles']:,} compiles of {found['operators']} operators, "
+            f"{stock['graphs']:,} graphs, {found['fallbacks']:,} implicit fallbacks; in {len(ways)} ways each",
+            f"{differ} differ; {len(found['ways']['stock again']['differing'])} differ between two runs of stock; "
+            f"{built['equal']} of {built['compiles']} that were built are equal to eager",
+            measured([found]),
+            "[PyTorch's own samples](downstream-pytorch.md)",
+        )
+
+
+def random_graphs() -> Iterator[Row]:
+    """Graphs that nobody thought of."""
+    for found in (read("random-graphs.json") or {}).values():
+        yield Row(
+            "random graphs with custom ops",
+            f"PyTorch {found['torch']}: {found['graphs']:,} graphs, {found['totals']['compiled']:,} of which stock "
+            "compiles; in 4 ways each",
+            f"{found['findings']} differ; {found['totals']['unstable']} differ between two runs of stock",
+            measured([found]),
+            "[Random graphs](random-graphs.md)",
+        )
+
+
+def models() -> Iterator[Row]:
+    """Whole models."""
+    found = read("downstream-models.json")
+    if found:
+        architectures = found["architectures"].values()
+        libraries = {each["library"] for each in architectures}
+        yield Row(
+            "whole models with custom ops in them, forward and a training step",
+            f"PyTorch {found['versions']['torch']}: {sum('shallow' in each for each in architectures)} architectures "
+            f"of {len(libraries)} libraries, {sum('real' in each for each in architectures)} of them at full depth",
+            verdicts_of("models"),
+            measured([found, *architectures]),
+            "[Whole models](downstream-models.md)",
+        )
+
+
+def packages() -> Iterator[Row]:
+    """Packages with custom ops."""
+    found = read("downstream-packages.json")
+    if found:
+        names = {f"{each['package']} {each['version']}": None for each in found["models"]}
+        yield Row(
+            "ops of published packages, with nothing allowed and with everything",
+            f"PyTorch {found['torch']}: {len(found['models'])} models of {', '.join(names)}",
+            _held(found["verdicts"]),
+            measured([found]),
+            "[Ops of published packages](downstream-packages.md)",
+        )
+
+
+def engines() -> Iterator[Row]:
+    """Engines of vLLM."""
+    for found in read("vllm.json").values():
+        versions = found["versions"]
+        yield Row(
+            "vLLM's engines on a CPU: tokens and log-probabilities",
+            f"vLLM {versions['vllm']} on PyTorch {versions['torch']}",
+            _held(found["verdicts"]),
+            measured([found]),
+            "[vLLM engines](vllm.md)",
+        )
+
+
+def printed() -> Iterator[Row]:
+    """Places that print IR."""
+    for file in sorted((DOCS / "printed-ir").glob("*.json"), key=_newest_first):
+        found = json.loads(file.read_text())
+        # A release may lack what a model is made of.
+        outcomes = [each for each in found["models"].values() if "hooked" in each]
+        compared = [each["same_code"] for each in outcomes if each.get("same_code") is not None]
+        ended = sum("no_end" not in each["hooked"] for each in outcomes)
+        yield Row(
+            "models that make Inductor print IR, 60 layers deep",
+            f"PyTorch {found['torch']}: {len(outcomes)} models",
+            f"{ended} end; generated code the same in {sum(compared)} of {len(compared)} with every text bounded",
+            measured([found]),
+            "[Where Inductor prints IR](printed-ir.md)",
+        )
+
+
+def graphics() -> Iterator[Row]:
+    """A GPU."""
+    found = read("../benchmarks/results/gpu.json")
+    page = "[Performance](performance.md)"
+    if found is None:
+        yield Row("a GPU", "none", "not measured", "", page)
+    else:
+        yield Row("a GPU", str(found.get("device", "")), "see the page", measured([found]), page)
+
+
+def cost() -> Iterator[Row]:
+    """What it costs."""
+    files = sorted((ROOT / "benchmarks" / "results").glob("scaling-*.json"), key=_newest_first)
+    found = [json.loads(file.read_text()) for file in files]
+    yield Row(
+        "what a node, a text, a compile and an import cost",
+        ", ".join(f"PyTorch {each['torch']}" for each in found),
+        "against targets, as ratios within one run",
+        measured(found),
+        "[Performance](performance.md)",
+    )
+
+
+SECTIONS: Final[tuple[Callable[[], Iterator[Row]], ...]] = (
+    suite, samples, random_graphs, models, packages, engines, printed, cost, graphics,
+)  # fmt: skip
+
+
+def verdicts_of(name: str) -> str:
+    """Return how many claims of a page hold, as its table of verdicts says."""
+    lines = (DOCS / f"downstream-{name}.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines if line.startswith("|")]
+    words = [word for row in cells for word in row if word in ("holds", "FAILS")]
+    return _held([{"holds": word == "holds"} for word in words])
+
+
+def _held(verdicts: Iterable[Mapping[str, Any]]) -> str:
+    verdicts = list(verdicts)
+    return f"{sum(bool(each['holds']) for each in verdicts)} of {len(verdicts)} claims hold"
+
+
+def _newest_first(file: Path) -> tuple[int, ...]:
+    return tuple(-int(part) for part in file.stem.rpartition("-")[2].split("."))
+
+
+def page() -> str:
+    head = ("what was compared", "on what, and how much", "how it came out", "when and where", "page")
+    return f"{HEAD}{table(head, [tuple(row) for section in SECTIONS for row in section()])}\n{TAIL}"
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["--check"]:
+        if page() == PAGE.read_text():
+            return 0
+        print(f"{PAGE.name} is not what its files make: run nox -s evidence", file=sys.stderr)
+        return 1
+    if arguments:
+        print(__doc__, file=sys.stderr)
+        return 2
+    PAGE.write_text(page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
