@@ -343,7 +343,7 @@ def test_what_is_no_function(nothing) -> None:
     def outer(inner=call_function):
         """Use another function beside __wrapped__."""
 
-    outer.__wrapped__ = nothing
+    outer.__wrapped__ = nothing  # type: ignore[attr-defined]
     assert found(outer) == [outer, call_function]
 
 
@@ -365,7 +365,7 @@ def test_functions_that_wrap_one_another() -> None:
     def call_function_again(*args):
         return call_function_again
 
-    call_function_again.__wrapped__ = call_function_again
+    call_function_again.__wrapped__ = call_function_again  # type: ignore[attr-defined]
     assert found(call_function_again) == [call_function_again]
 
 
@@ -392,7 +392,7 @@ def test_objects_that_raise() -> None:
     """They are passed over, whatever looking at them raises."""
 
     class Hostile:
-        @property
+        @property  # type: ignore[misc]
         def __class__(self):
             raise RuntimeError("not now")
 

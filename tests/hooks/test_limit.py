@@ -35,9 +35,10 @@ class Kit:
         self.writer.mode = "auto"
         self.hook = BoundedIR(stand.ir, self.writer)
         self.hook.install()
-        self.base: Any = stand.ir.IRNode
+        base: Any = stand.ir.IRNode
+        self.base = base
 
-        class Node(self.base):
+        class Node(base):
             def __init__(self, name, *inputs, pad="") -> None:
                 self.inputs, self.pad = list(inputs), pad
                 if name is not None:
@@ -331,21 +332,23 @@ def test_arguments_of_a_text(kit, mode) -> None:
     """They are passed on."""
 
     class Loops(kit.base):
-        def __str__(self, names=("a",), *, more="") -> str:
+        def __str__(self, names: Any = ("a",), *, more: Any = "") -> str:
             return f"{names}{more}"
 
+    written: Any = Loops.__str__
+
     class Reduction(Loops):
-        def __str__(self) -> str:
-            return f"{Loops.__str__(self, ('b',))}{Loops.__str__(self, more='c')}"
+        def __str__(self) -> str:  # type: ignore[override]
+            return f"{written(self, ('b',))}{written(self, more='c')}"
 
     class Around(kit.base):
         def __str__(self) -> str:
-            return f"{Loops.__str__(self.data, ('d',), more='e')}"
+            return f"{written(self.data, ('d',), more='e')}"
 
     kit.writer.mode = mode
     node = Reduction()
     assert str(node) == "('b',)('a',)c"
-    assert Loops.__str__(node, ("f",), more="g") == "('f',)g"
+    assert written(node, ("f",), more="g") == "('f',)g"
     around = Around()
     around.data = Loops()
     assert str(around) == "('d',)e"
@@ -557,9 +560,10 @@ def test_what_is_no_node(kit) -> None:
 
 def test_a_late_dataclass(kit) -> None:
     """The text that the decorator makes is wrapped before the next text."""
+    base: Any = kit.base
 
     @dataclasses.dataclass
-    class Late(kit.base):
+    class Late(base):
         inputs: list
 
     assert not wrapped(Late, "__repr__")
@@ -575,8 +579,10 @@ def test_the_first_node(stand, has_post_init) -> None:
         stand.ir.IRNode.__post_init__ = original = lambda self, *more, **named: calls.append((*more, named))
     kit = Kit(stand)
 
+    base: Any = kit.base
+
     @dataclasses.dataclass
-    class Late(kit.base):
+    class Late(base):
         inputs: list
 
     assert hasattr(vars(kit.base).get("__post_init__"), "__wrapped__") is has_post_init
@@ -596,7 +602,7 @@ def test_the_first_node(stand, has_post_init) -> None:
 
 def test_a_late_class_after_all(kit) -> None:
     """One that was made before the hook was removed, and is decorated after it, is left alone."""
-    late = type("Late", (kit.base,), {})
+    late: Any = type("Late", (kit.base,), {})
     late.__str__ = lambda self: "late"
     kit.hook.remove()
     assert not wrapped(late)

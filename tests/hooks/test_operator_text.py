@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import types
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_the_graph_in_a_lazy_log_line(stand, monkeypatch) -> None:
         def __str__(self) -> str:
             return self.func(*self.args)
 
-    lazy = types.ModuleType("torch._logging")
+    lazy: Any = types.ModuleType("torch._logging")
     lazy.LazyString = LazyString
     monkeypatch.setitem(sys.modules, "torch._logging", lazy)
     kit = Kit(stand, "graph")
