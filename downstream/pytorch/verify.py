@@ -225,7 +225,7 @@ def verdicts(series: str, data: Mapping[str, Any]) -> Iterator[tuple[str, bool, 
         if way not in ("stock", "stock again"):
             differing = len(seen["differing"])
             yield f"`{way}`: all is as in stock", not differing, f"{differing} of {data['stable']:,} differ"
-    equal = BUILT_AT_LEAST // data["every"]
+    equal = max(1, BUILT_AT_LEAST // data["every"])
     yield (
         f"at least {equal} samples are built and equal to eager",
         built["equal"] >= equal,
