@@ -22,6 +22,11 @@ from lowering_hooks.inductor.loading import LoadingFinder
 from lowering_hooks.manager import Manager
 from lowering_hooks.settings import Settings
 
+REPORT_IT = (
+    "report this with what lowering-hooks status --json prints, or set LOWERING_HOOKS=0 to end this message"
+)
+INSTALL_IT = "install lowering-hooks again with what it needs, or set LOWERING_HOOKS=0 to end this message"
+
 
 @pytest.fixture
 def told(caplog):
@@ -408,7 +413,7 @@ def test_whatever_is_raised_while_hooking(stand, told, monkeypatch) -> None:
     status = manager.apply()
     assert (status.state, status.reason) == ("inactive", "ZeroDivisionError: on purpose")
     nothing = "nothing is hooked and PyTorch 2.12.1 runs as without lowering-hooks: "
-    assert told("WARNING") == [f"{nothing}ZeroDivisionError: on purpose"]
+    assert told("WARNING") == [f"{nothing}ZeroDivisionError: on purpose; {REPORT_IT}"]
     assert same(standing(stand), before)
     monkeypatch.undo()
     status, hooked = manager.apply("call_function"), standing(stand)
@@ -430,7 +435,7 @@ def test_hooks_that_cannot_be_imported(unloaded, told, monkeypatch) -> None:
     assert (status.state, status.bounded_ir) == ("inactive", False)
     assert status.reason.startswith("ImportError: ") or status.reason.startswith("ModuleNotFoundError: ")
     nothing = "nothing is hooked and PyTorch runs as without lowering-hooks: "
-    assert told("WARNING") == [f"{nothing}{status.reason}"]
+    assert told("WARNING") == [f"{nothing}{status.reason}; {INSTALL_IT}"]
     assert manager.apply("none").reason == "strategy none was asked for"
     assert len(told("WARNING")) == 2, "the texts cannot be bounded, either"
     assert same(standing(stand), before)
@@ -499,7 +504,8 @@ def test_a_class_whose_text_cannot_be_replaced(stand, told) -> None:
     status = manager.apply()
     assert (status.state, status.bounded_ir) == ("active", False)
     assert status.reason.endswith("cannot be bounded: RuntimeError: no __str__")
-    assert told("WARNING") == ["lowering-hooks bounds no texts of IR nodes: RuntimeError: no __str__"]
+    (warning,) = told("WARNING")
+    assert warning.startswith("lowering-hooks bounds no texts of IR nodes: RuntimeError: no __str__; ")
     assert not bounds_texts(stand)
     assert "__init_subclass__" not in vars(stand.ir.IRNode)
 
