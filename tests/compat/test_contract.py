@@ -300,7 +300,7 @@ def test_what_is_no_function(nothing) -> None:
     def outer(inner=call_function):
         """Use another function beside __wrapped__."""
 
-    outer.__wrapped__ = nothing
+    vars(outer)["__wrapped__"] = nothing
     assert found(outer) == [outer, call_function]
 
 
@@ -322,7 +322,7 @@ def test_functions_that_wrap_one_another() -> None:
     def call_function_again(*args):
         return call_function_again
 
-    call_function_again.__wrapped__ = call_function_again
+    vars(call_function_again)["__wrapped__"] = call_function_again
     assert found(call_function_again) == [call_function_again]
 
 
@@ -349,7 +349,7 @@ def test_objects_that_raise() -> None:
     """They are passed over, whatever looking at them raises."""
 
     class Hostile:
-        @property
+        @property  # type: ignore[misc]
         def __class__(self):
             raise RuntimeError("not now")
 

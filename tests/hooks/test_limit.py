@@ -37,7 +37,7 @@ class Kit:
         self.hook.install()
         self.base: Any = stand.ir.IRNode
 
-        class Node(self.base):
+        class Node(self.base):  # type: ignore[name-defined, misc]
             def __init__(self, name, *inputs, pad="") -> None:
                 self.inputs, self.pad = list(inputs), pad
                 if name is not None:
@@ -334,18 +334,20 @@ def test_arguments_of_a_text(kit, mode) -> None:
         def __str__(self, names=("a",), *, more="") -> str:
             return f"{names}{more}"
 
+    text_of: Any = Loops.__str__
+
     class Reduction(Loops):
-        def __str__(self) -> str:
-            return f"{Loops.__str__(self, ('b',))}{Loops.__str__(self, more='c')}"
+        def __str__(self) -> str:  # type: ignore[override]
+            return f"{text_of(self, ('b',))}{text_of(self, more='c')}"
 
     class Around(kit.base):
         def __str__(self) -> str:
-            return f"{Loops.__str__(self.data, ('d',), more='e')}"
+            return f"{text_of(self.data, ('d',), more='e')}"
 
     kit.writer.mode = mode
     node = Reduction()
     assert str(node) == "('b',)('a',)c"
-    assert Loops.__str__(node, ("f",), more="g") == "('f',)g"
+    assert text_of(node, ("f",), more="g") == "('f',)g"
     around = Around()
     around.data = Loops()
     assert str(around) == "('d',)e"
@@ -575,7 +577,7 @@ def test_the_first_node(stand, has_post_init) -> None:
     kit = Kit(stand)
 
     @dataclasses.dataclass
-    class Late(kit.base):
+    class Late(kit.base):  # type: ignore[name-defined, misc]
         inputs: list
 
     assert hasattr(vars(kit.base).get("__post_init__"), "__wrapped__") is has_post_init
@@ -596,7 +598,7 @@ def test_the_first_node(stand, has_post_init) -> None:
 def test_a_late_class_after_all(kit) -> None:
     """One that was made before the hook was removed, and is decorated after it, is left alone."""
     late = type("Late", (kit.base,), {})
-    late.__str__ = lambda self: "late"
+    setattr(late, "__str__", lambda self: "late")  # noqa: B010
     kit.hook.remove()
     assert not wrapped(late)
     kit.writer.before_next.clear()

@@ -100,7 +100,7 @@ def test_the_graph_in_a_lazy_log_line(stand, monkeypatch) -> None:
             return self.func(*self.args)
 
     lazy = types.ModuleType("torch._logging")
-    lazy.LazyString = LazyString
+    vars(lazy)["LazyString"] = LazyString
     monkeypatch.setitem(sys.modules, "torch._logging", lazy)
     kit = Kit(stand, "graph")
     asked = kit.issue.operator_str, kit.op, (kit.chain(MAX_ERROR_NODES + 50),), {}
