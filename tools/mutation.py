@@ -232,6 +232,9 @@ leaves out what nobody could notice: annotations, types, `__slots__`, lines at D
 variable. The tests of a module are those of `MODULES` in `tools/mutation.py`, the fast ones; what only a whole compile
 or a random sequence of calls would notice counts as a survivor.
 
+With `-- --again` a mutant that a test noticed before is not run again while its function is what it was. The table was
+made so: each mutant was run, but not all of them on the very same day's code and tests.
+
 """
 
 

@@ -140,7 +140,8 @@ def _serve(folder: Path, imports: Sequence[str], connection: Connection) -> None
     )
     sys.dont_write_bytecode = False
     os.chdir(folder / "tests")
-    sys.path[:] = [str(folder), *(path for path in sys.path if not path.startswith(str(ROOT)))]
+    checkout = (str(ROOT), str(ROOT / "tools"))
+    sys.path[:] = [str(folder), *(path for path in sys.path if path not in checkout)]
     for name in imports:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
