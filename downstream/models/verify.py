@@ -248,7 +248,7 @@ def _of_real(real: Mapping[str, Found]) -> Iterable[tuple[str, bool, str]]:
         if [seen["why"] for seen in _unended(found["stock"])] not in ([TEXT], [NESTED])
     ]
     yield (
-        f"at the depth of a published model, stock hangs or fails in the text of an op",
+        "at the depth of a published model, stock hangs or fails in the text of an op",
         len(real) - len(ended) >= min(ENOUGH_HANGS, len(real)),
         f"{len(real) - len(ended)} of {len(real)}" + (f"; not: {', '.join(ended)}" if ended else ""),
     )
