@@ -45,6 +45,8 @@ STOCK_DEADLINE, DEADLINE = 30.0, 600.0
 TIMES, SECONDS = 1.5, 5.0
 # Says why stock did not end.
 TEXT: Final = "in the text of an op"
+# The text of a chain that is long, before it doubles often enough to hang, nests deeper than Python lets it.
+NESTED: Final = "RecursionError"
 # As many architectures are compared, and as many of them stock must not survive.
 ENOUGH, ENOUGH_HANGS = 25, 25
 
@@ -85,7 +87,7 @@ HEAD_OF_REAL: Final = f"""\
 
 What is generated is not built. Nothing is allowed: it is the limit of 100,000 characters that ends the hang. "Hangs"
 is a stock that does not end in {STOCK_DEADLINE:g} s and is in the text of an op then; its training, which begins with
-the same graph, is not tried. "Without texts" is a stock that writes no text of any op: it says what the rest takes.
+the same graph, is not tried. "RecursionError" is a text that nests too deep for Python: the compile fails. "Without texts" is a stock that writes no text of any op: it says what the rest takes.
 """
 COLUMNS_OF_REAL: Final = (
     "architecture",
@@ -184,6 +186,8 @@ def _outcome(ran: Ran, name: str) -> Found:
         return {"seconds": None, "why": ran.errors[-500:] or "the process ended"}
     if seen.get("late"):
         return {"seconds": None, "why": TEXT if seen["in_text"] else "late"}
+    if "RecursionError: maximum recursion depth" in seen["message"]:
+        return {"seconds": None, "why": NESTED}
     if seen["error"]:
         return {"seconds": None, "why": f"{seen['error']}: {seen['message'][:300]}"}
     return {"seconds": seen["seconds"], "equal": seen["equal"], "cut": seen["cut"]}
@@ -239,10 +243,12 @@ def _of_shallow(shallow: Mapping[str, Found]) -> Iterable[tuple[str, bool, str]]
 
 def _of_real(real: Mapping[str, Found]) -> Iterable[tuple[str, bool, str]]:
     ended = [
-        name for name, found in real.items() if [seen["why"] for seen in _unended(found["stock"])] != [TEXT]
+        name
+        for name, found in real.items()
+        if [seen["why"] for seen in _unended(found["stock"])] not in ([TEXT], [NESTED])
     ]
     yield (
-        f"at the depth of a published model, stock does not end in {STOCK_DEADLINE:g} s, and is in the text of an op",
+        "at the depth of a published model, stock hangs or fails in the text of an op",
         len(real) - len(ended) >= min(ENOUGH_HANGS, len(real)),
         f"{len(real) - len(ended)} of {len(real)}" + (f"; not: {', '.join(ended)}" if ended else ""),
     )
