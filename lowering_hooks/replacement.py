@@ -38,7 +38,7 @@ class Replacement:
     def standing(self, owner: object = None) -> Any:
         """Return what stands there now, as the owner stores it; None where that cannot be read."""
         try:
-            stored: dict[str, Any] = vars(owner or self.owner)
+            stored: dict[str, Any] = vars(self.owner if owner is None else owner)
             return stored.get(self.name)
         except Exception:  # the owner may be an object of any kind by now
             return None
@@ -54,12 +54,13 @@ class Replacement:
         Args:
             owner: Where others have put the replacement as well: a class that inherits it.
         """
+        owner = self.owner if owner is None else owner
         if not self.stands(owner):
             return
         if self.old is _MISSING:
-            delattr(owner or self.owner, self.name)
+            delattr(owner, self.name)
         else:
-            setattr(owner or self.owner, self.name, self.old)
+            setattr(owner, self.name, self.old)
 
 
 def _was_read_off(standing: Any, descriptor: Any) -> bool:

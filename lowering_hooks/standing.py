@@ -8,6 +8,7 @@ nothing here imports, logs or waits; what there is to log is returned.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -17,6 +18,7 @@ from .status import BoundedIRState, Hooked, Idle
 
 if TYPE_CHECKING:
     import types
+    from collections.abc import Callable
 
     from .compat import Choice, Strategy
     from .hooks import BoundedIR, Hook, Writer
@@ -37,9 +39,8 @@ _UPGRADE_OR_END: Final = (
 _INSTALL_OR_END: Final = (
     "install lowering-hooks again with what it needs, or set LOWERING_HOOKS=0 to end this message"
 )
-_REPORT_OR_END: Final = (
-    "report this with what lowering-hooks status --json prints, or set LOWERING_HOOKS=0 to end this message"
-)
+_REPORT: Final = "report this with what lowering-hooks status --json prints"
+_REPORT_OR_END: Final = f"{_REPORT}, or set LOWERING_HOOKS=0 to end this message"
 
 
 class Means(NamedTuple):
@@ -108,7 +109,7 @@ class StandingStrategy:
             try:
                 messages = self._hook_by_plan(asked.strategy, means)
             except Exception as error:  # what was half done cannot be taken back
-                messages = self._not_hooked(means, described(error), what_to_do(error))
+                messages = self._not_hooked(means, described(error), functools.partial(what_to_do, error))
         self._settled = asked, inductor
         return messages
 
@@ -138,27 +139,30 @@ class StandingStrategy:
             self._warned.add(hook.caveat)
             hooked = f"lowering-hooks hooked PyTorch {means.version} by {strategy}"
             messages = [(logging.INFO, f"{hooked}: {_reason([*broken, why], hook)}")]
+            if broken and not advice:
+                advice = _report_or_ask_for(strategy)
             warnings = [*broken, *filter(None, (advice, caveat))]
             if warnings:
                 messages.append((logging.WARNING, f"{hooked} only: {'; '.join(warnings)}"))
             return messages
 
-        return self._not_hooked(means, "; ".join(broken), self._what_to_do(strategies, means, cause))
+        advice = functools.partial(self._what_to_do, strategies, means, cause)
+        return self._not_hooked(means, "; ".join(broken), advice)
 
-    def _not_hooked(self, means: Means, reason: str, advice: str) -> list[Message]:
+    def _not_hooked(self, means: Means, reason: str, advice: Callable[[], str]) -> list[Message]:
         """Keep the hook that stands, if one does, and return what is to be logged.
 
         Args:
             means: What was tried with.
             reason: Why nothing new is hooked.
-            advice: What a user can do about it, where nothing stands.
+            advice: Says what a user can do about it; it is asked where nothing stands.
         """
         if isinstance(self.standing, Hooked):
             stays = f"lowering-hooks stays hooked by {self.standing.hook.strategy}"
             return [(logging.WARNING, f"{stays}: {reason}")]
         self.standing = Idle("inactive", reason)
         text = f"nothing is hooked and PyTorch {means.version} runs as without lowering-hooks: {reason}"
-        return [(logging.WARNING, f"{text}; {advice}")]
+        return [(logging.WARNING, f"{text}; {advice()}")]
 
     def _what_to_do(self, tried: tuple[Strategy, ...], means: Means, cause: BaseException | None) -> str:
         """Return what a user can do where none of the strategies that were tried can be used.
@@ -318,6 +322,11 @@ class StandingTexts:
 
 def _reason(why: list[str], hook: Hook) -> str:
     return "; ".join(filter(None, (*why, hook.caveat)))
+
+
+def _report_or_ask_for(strategy: Strategy) -> str:
+    """Return what a user can do where only the second strategy can be used."""
+    return f"{_REPORT}, or set LOWERING_HOOKS_STRATEGY={strategy} to end this message"
 
 
 def what_to_do(cause: BaseException | None) -> str:

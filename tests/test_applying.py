@@ -388,6 +388,19 @@ def test_a_caveat_is_told_once(stand, told) -> None:
     )
 
 
+def test_what_to_do_where_only_the_set_proxy_can_be_used(stand, told) -> None:
+    """The WARNING ends with it, and what it says ends the WARNING."""
+    stand.exc.OperatorIssue.operator_str = 3
+    assert Manager(Settings()).apply().strategy == "set_proxy"
+    (warning,) = told("WARNING")
+    assert warning.endswith(
+        "; report this with what lowering-hooks status --json prints, "
+        "or set LOWERING_HOOKS_STRATEGY=set_proxy to end this message"
+    )
+    manager = Manager(Settings())
+    assert (manager.apply("set_proxy").state, told("WARNING")[1:]) == ("active", [])
+
+
 def test_a_forced_strategy_that_is_broken(stand, told) -> None:
     """The one that stands stays."""
     manager = Manager(Settings())

@@ -147,7 +147,12 @@ class BoundedIR:
         # A block may have put into the class what it inherits: one that says nothing, or that of a layout.
         short = [None, object.__repr__]
         short += [vars(base).get(name) for base in self._layouts(kind) for name in _TEXTS]
-        return [(name, text) for name, text in texts if text not in short and not _is_bounded(text)]
+        # By identity: nothing is known of what others have put there, not even how it compares.
+        return [
+            (name, text)
+            for name, text in texts
+            if not any(text is other for other in short) and not _is_bounded(text)
+        ]
 
     def _layouts(self, kind: type[object]) -> list[type[object]]:
         # PyTorch 2.0-2.5: a layout derives from IRNode and is no IR class; if it does not: there are none.
