@@ -19,7 +19,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -189,7 +189,7 @@ def run_worker(script: Path, mode: str, cache: Path, deadline: float, *arguments
         process.returncode = os.waitstatus_to_exitcode(code)
         output.seek(0)
         errors.seek(0)
-        lines = [json.loads(line) for line in output if line.startswith("{") and line.endswith("}\n")]
+        lines = results_in(output)
         return Ended(
             lines=lines,
             status=None if is_late else process.returncode,
@@ -197,6 +197,26 @@ def run_worker(script: Path, mode: str, cache: Path, deadline: float, *arguments
             peak_mib=usage.ru_maxrss / 2**10,
             errors=errors.read()[-4000:],
         )
+
+
+def results_in(lines: Iterable[str]) -> list[Seen]:
+    """Return the results among the lines that a worker printed; it may have been ended inside of one."""
+    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}\n")]
+
+
+@contextlib.contextmanager
+def last_of_process() -> Iterator[None]:
+    """End this process, which was forked, with the block: with status 1 and the traceback where that raised."""
+    status = 1
+    try:
+        yield
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def start(mode: str) -> Recorder:

@@ -64,7 +64,7 @@ def test_a_plain_set_proxy_is_found(seen) -> None:
     assert (found != []) is (RELEASE.layout_constraint != "none"), found
 
 
-# A little more than an eighth of the operators is to have.
+# An eighth of the operators must make 625 graphs; these are a few more.
 GRAPHS = 630
 
 

@@ -71,9 +71,8 @@ class Server:
             print(json.dumps(task), file=self._process.stdin, flush=True)
             answer = self._answer()
             lines = output.read_text(errors="replace").splitlines(keepends=True)
-        seen = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}\n")]
         return Ran(
-            runs={one["run"]: one for one in seen},
+            runs={one["run"]: one for one in compiling.results_in(lines)},
             seconds=answer["seconds"],
             peak_mib=answer["peak_mib"],
             errors="".join(line for line in lines if not line.startswith("{"))[-2000:],

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "downstream"), str(ROOT / "tools")]
 
+import pages
 from compiling import MODES, differences
 from machine import cpu
 from server import Ran, Server
@@ -401,10 +402,7 @@ def write(data: dict[str, Any]) -> None:
 def main(arguments: list[str]) -> int:
     """Check the page, or measure the architectures that are named, or all; return 1 where a claim does not hold."""
     if arguments == ["--check"]:
-        if page(json.loads(DATA.read_text())) == PAGE.read_text():
-            return 0
-        print(f"{PAGE.name} is not what {DATA.name} makes: run nox -s downstream-models", file=sys.stderr)
-        return 1
+        return pages.check(PAGE, page(json.loads(DATA.read_text())), "nox -s downstream-models")
     from architectures import ALL
 
     parser = argparse.ArgumentParser(

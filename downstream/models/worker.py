@@ -13,7 +13,6 @@ import resource
 import sys
 import threading
 import time
-import traceback
 import warnings
 from importlib import import_module
 from pathlib import Path
@@ -76,8 +75,7 @@ def warm_up() -> None:
 
 def run_task(task: dict[str, Any]) -> None:
     """Compile one architecture, write what came of it into a file, a line for each run, and end this process."""
-    status = 1
-    try:
+    with compiling.last_of_process():
         # Ends a compile that holds the interpreter, so that it does not even give up.
         limit = int(task["deadline"] * len(task["runs"]) + GRACE)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
@@ -91,13 +89,6 @@ def run_task(task: dict[str, Any]) -> None:
         (architecture,) = (one for one in ALL if one.name == task["architecture"])
         for run in task["runs"]:
             print(json.dumps(compile_run(architecture, run, task, recorder)), flush=True)
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
 
 
 def compile_run(architecture: Architecture, run: str, task: dict[str, Any], recorder: Any) -> dict[str, Any]:

@@ -40,19 +40,18 @@ def transposed(shape: Shape, pick: Pick) -> tuple[str, Shape] | None:
 
 
 def transposed_and_back(shape: Shape, pick: Pick) -> tuple[str, Shape] | None:
-    if len(shape) < 2:
-        return None
-    first, second = _two_dims(shape, pick)
-    swap = f"transpose({first}, {second})"
-    return f"({{x}}.{swap} * 3).{swap}", shape
+    found = transposed(shape, pick)
+    return found and (f"({found[0]} * 3){_swap_in(found[0])}", shape)
 
 
 def cloned_across(shape: Shape, pick: Pick) -> tuple[str, Shape] | None:
-    if len(shape) < 2:
-        return None
-    first, second = _two_dims(shape, pick)
-    swap = f"transpose({first}, {second})"
-    return f"{{x}}.{swap}.contiguous().{swap}", shape
+    found = transposed(shape, pick)
+    return found and (f"{found[0]}.contiguous(){_swap_in(found[0])}", shape)
+
+
+def _swap_in(transposed: str) -> str:
+    """Return what was done to the tensor, which is undone by doing it again."""
+    return transposed.removeprefix("{x}")
 
 
 def permuted(shape: Shape, pick: Pick) -> tuple[str, Shape] | None:

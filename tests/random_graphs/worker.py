@@ -64,7 +64,7 @@ def warm_up() -> None:
 
 def compile_as(task: dict[str, Any], address: str) -> None:
     """Compile what comes over the socket, in one way, until it is closed; then end this process."""
-    try:
+    with compiling.last_of_process():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # What is printed by a compile must not reach whoever reads standard output.
         log = os.open(task["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -83,13 +83,6 @@ def compile_as(task: dict[str, Any], address: str) -> None:
             for line in lines:
                 lines.write(json.dumps(compiler.answer(json.loads(line))) + "\n")
                 lines.flush()
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(0)
 
 
 def meddle() -> None:
