@@ -15,6 +15,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import pages
+
 from compat import RELEASES, Release
 from lowering_hooks.cli.tables import table
 
@@ -111,10 +113,7 @@ def line(row: Release, data: dict[str, Any]) -> tuple[str, ...]:
 
 def main(arguments: list[str]) -> int:
     if arguments == ["--check"]:
-        if page(json.loads(DATA.read_text())) == PAGE.read_text():
-            return 0
-        print(f"{PAGE.name} is not what {DATA.name} makes: run nox -s compatibility", file=sys.stderr)
-        return 1
+        return pages.check(PAGE, page(json.loads(DATA.read_text())), "nox -s compatibility")
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2

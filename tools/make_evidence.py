@@ -16,6 +16,8 @@ from typing import Any, Final, NamedTuple
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import pages
+
 from lowering_hooks.cli.tables import table
 
 DOCS, PAGE = ROOT / "docs", ROOT / "docs" / "evidence.md"
@@ -25,8 +27,8 @@ HEAD = """\
 
 <!-- Written by `nox -s evidence` from the files of the other sessions. -->
 
-What the promises of lowering-hooks stand on: what was compared with stock PyTorch, how much of it, how it came out, and
-where. Each row is a session of `noxfile.py`, which anybody can run again from a clone, and which fails where a claim does
+This page sums up what the promises of lowering-hooks stand on: what was compared with stock PyTorch, how much of it, how
+it came out, and where. Each row is a session of `noxfile.py`, which anybody can run again from a clone, and which fails where a claim does
 not hold; its page has the details. Figures are those of the last run that was written down.
 
 """
@@ -232,10 +234,7 @@ def page() -> str:
 
 def main(arguments: list[str]) -> int:
     if arguments == ["--check"]:
-        if page() == PAGE.read_text():
-            return 0
-        print(f"{PAGE.name} is not what its files make: run nox -s evidence", file=sys.stderr)
-        return 1
+        return pages.check(PAGE, page(), "nox -s evidence")
     if arguments:
         print(__doc__, file=sys.stderr)
         return 2

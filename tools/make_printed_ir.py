@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import pages
 from printed_ir.page import page, results
 from printed_ir.runs import measure
 
@@ -27,12 +28,7 @@ def main(arguments: list[str]) -> int:
     elif arguments == ["draw"]:
         PAGE.write_text(page(results(DATA)))
     elif arguments == ["--check"]:
-        if page(results(DATA)) != PAGE.read_text():
-            print(
-                f"{PAGE.name} is not what the files in {DATA.name} make: run nox -s printed-ir",
-                file=sys.stderr,
-            )
-            return 1
+        return pages.check(PAGE, page(results(DATA)), "nox -s printed-ir")
     else:
         print(__doc__, file=sys.stderr)
         return 2

@@ -19,6 +19,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pages
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -305,13 +307,7 @@ def main() -> int:
         PAGE.write_text(page())
         return 0
     if arguments.check:
-        if page() == PAGE.read_text():
-            return 0
-        print(
-            f"{PAGE.name} is not what docs/mutation/ makes: run python tools/mutation.py --page",
-            file=sys.stderr,
-        )
-        return 1
+        return pages.check(PAGE, page(), "python tools/mutation.py --page")
     from mutation_runner import Copy
 
     modules = [

@@ -22,6 +22,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "downstream"), str(ROOT / "tools")]
 
+import pages
 from compiling import Ended, Seen, differences, run_worker
 from machine import cpu
 
@@ -255,10 +256,7 @@ def word(verdict: Mapping[str, Any]) -> str:
 
 def main(arguments: list[str]) -> int:
     if arguments == ["--check"]:
-        if page(json.loads(DATA.read_text())) == PAGE.read_text():
-            return 0
-        print(f"{PAGE.name} is not what {DATA.name} makes: run nox -s downstream-packages", file=sys.stderr)
-        return 1
+        return pages.check(PAGE, page(json.loads(DATA.read_text())), "nox -s downstream-packages")
     if arguments:
         print(__doc__, file=sys.stderr)
         return 2

@@ -24,6 +24,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools"), str(ROOT / "downstream")]
 
+import pages
 from compiling import differences
 from machine import cpu
 from runs import BUILT, PLAIN, SMALL, WAYS, Found, Share, run_all
@@ -365,13 +366,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
     if given.check:
-        if page(results()) == PAGE.read_text():
-            return 0
-        print(
-            f"{PAGE.name} is not what the files in {DATA.name} make: run nox -s downstream-pytorch",
-            file=sys.stderr,
-        )
-        return 1
+        return pages.check(PAGE, page(results()), "nox -s downstream-pytorch")
     if given.command == "draw":
         PAGE.write_text(page(results()))
         return 0

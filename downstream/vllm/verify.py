@@ -26,6 +26,7 @@ from lowering_hooks.cli.tables import table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
+import pages
 from machine import cpu
 
 DATA, PAGE = ROOT / "docs" / "vllm.json", ROOT / "docs" / "vllm.md"
@@ -342,10 +343,7 @@ def _word(verdict: Mapping[str, Any]) -> str:
 def main(arguments: list[str]) -> int:
     data = json.loads(DATA.read_text()) if DATA.exists() else {}
     if arguments == ["--check"]:
-        if page(data) == PAGE.read_text():
-            return 0
-        print(f"{PAGE.name} is not what {DATA.name} makes: run nox -s downstream-vllm", file=sys.stderr)
-        return 1
+        return pages.check(PAGE, page(data), "nox -s downstream-vllm")
     if len(arguments) != 1 or arguments[0] not in ENGINES:
         print(__doc__, file=sys.stderr)
         return 2
