@@ -146,8 +146,8 @@ class StandingStrategy:
                 messages.append((logging.WARNING, f"{hooked} only: {'; '.join(warnings)}"))
             return messages
 
-        advice = functools.partial(self._what_to_do, strategies, means, cause)
-        return self._not_hooked(means, "; ".join(broken), advice)
+        what = functools.partial(self._what_to_do, strategies, means, cause)
+        return self._not_hooked(means, "; ".join(broken), what)
 
     def _not_hooked(self, means: Means, reason: str, advice: Callable[[], str]) -> list[Message]:
         """Keep the hook that stands, if one does, and return what is to be logged.
