@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -231,6 +232,16 @@ def decomposition_case() -> None:
     compiled(lambda x: op((x.t() + 1).t()), [torch.randn(5, 7)])
 
 
+def decomposition_in_ci_case() -> None:
+    op = define("decomposable_in_ci(Tensor x) -> Tensor", contiguous, empty)
+    torch._decomp.register_decomposition(op)(lambda x: x * 2)
+    os.environ["CI"] = "true"
+    try:
+        compiled(lambda x: op((x.t() + 1).t()), [torch.randn(5, 7)])
+    finally:
+        del os.environ["CI"]
+
+
 def subgraph_case() -> None:
     op = define("in_branch(Tensor x) -> Tensor", contiguous, empty)
 
@@ -284,6 +295,7 @@ CASES: dict[str, Any] = {
     "dynamic_shapes": dynamic_case,
     "training": training_case,
     "decomposition": decomposition_case,
+    "decomposition_in_ci": decomposition_in_ci_case,
     **({"subgraph": subgraph_case} if hasattr(torch, "cond") else {}),  # from 2.2 on
     "own_lowering": own_lowering_case,
     "no_implicit_fallbacks": no_implicit_fallbacks_case,

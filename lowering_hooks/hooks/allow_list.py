@@ -14,6 +14,7 @@ from ..inductor.objects import Foreign, Op, TorchModule
 from ..inductor.vllm import is_vllms
 from ..namespaces import EVERY
 from .layout_constraints import (
+    has_decomposition,
     makes_implicit_fallbacks,
     overload_in_turn,
     overloads_in_turn,
@@ -153,8 +154,8 @@ class AllowListProxy(_SetAround):
     Before it says yes for an op that Inductor has no lowering for, it records the layout constraint that the
     op would have had without it (``torch/_inductor/graph.py``, the implicit fallback of ``call_function``).
     Where the constraint cannot be recorded, it says what the inner set says: on PyTorch 2.3 and 2.4 for ops
-    tagged ``needs_fixed_stride_order``.  It does the same where ``implicit_fallbacks`` of
-    ``torch._inductor.config`` is off.
+    tagged ``needs_fixed_stride_order``.  It does the same for ops that have a decomposition, and where
+    ``implicit_fallbacks`` of ``torch._inductor.config`` is off.
 
     Args:
         inner: The set to stand around.  If it is such a proxy already, its inner set is taken.
@@ -203,6 +204,8 @@ class AllowListProxy(_SetAround):
             if not makes_implicit_fallbacks(lowering):
                 return False
             unknown = [op for op in overloads_in_turn(lowering, name) if op not in lowering.lowerings]
+            if any(has_decomposition(lowering, op) for op in unknown):
+                return False
             if not record_layout_constraints(lowering, unknown):
                 return False
             if unknown and self._on_fallback is not None:

@@ -29,6 +29,19 @@ def makes_implicit_fallbacks(lowering: TorchModule) -> bool:
     return bool(getattr(lowering.config, "implicit_fallbacks", True))
 
 
+def has_decomposition(lowering: TorchModule, op: Op) -> bool:
+    """Whether Inductor knows a decomposition of ``op``.
+
+    An implicit fallback of such an op may end in an error, where the allow list's branch never asks: if the
+    op is in the table of decompositions, and, with the environment variable CI set, if there is one at all
+    (``torch/_inductor/lowering.py``, ``make_fallback``).
+    """
+    # PyTorch 2.0-2.15: these two names of lowering; if missing: make_fallback cannot ask them either.
+    decompositions = getattr(lowering, "decompositions", ())
+    get_decompositions = getattr(lowering, "get_decompositions", None)
+    return op in decompositions or (get_decompositions is not None and bool(get_decompositions([op])))
+
+
 def overload_in_turn(name: object) -> Op:
     """Return the overload that is being lowered; None where ``name`` does not stand for it."""
     target = getattr(node_in_progress(lowering_in_progress()), "target", None)

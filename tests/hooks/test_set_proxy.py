@@ -282,6 +282,16 @@ def test_a_fixed_stride_order(library) -> None:
         assert recorded is (None if RELEASE.layout_constraint == "none" else lowering.constrain_to_fx_strides)
 
 
+def test_an_op_that_has_a_decomposition(library) -> None:
+    """It takes Inductor's own way, which may end in an error for it."""
+    library.define("decomposed(Tensor x) -> Tensor")
+    op = torch.ops.proxied.decomposed.default
+    torch._decomp.register_decomposition(op)(lambda x: x * 2)
+    assert "proxied::decomposed" not in AllowListProxy(set(NAMES), {"proxied"})
+    assert constraint(op) is None
+    assert "proxied::decomposed" in AllowListProxy({"proxied::decomposed"}, {"proxied"})
+
+
 @pytest.mark.fresh_process(beside_inductor=True)
 def test_an_op_that_is_refused_is_counted() -> None:
     """An op of an allowed namespace that takes Inductor's own way is a fallback, too, and it is allowed."""
