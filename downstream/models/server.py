@@ -42,7 +42,9 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=compiling.environment("stock", folder),
+            # Where torch.set_num_threads() was called before the fork, autograd's threads, which each call it when
+            # they begin, may meet a pool that another one of them is just making anew, and end the process.
+            env=compiling.environment("stock", folder) | {"OMP_NUM_THREADS": "1"},
         )
         self.versions: dict[str, str] = self._answer()
 

@@ -35,7 +35,6 @@ CLOSE: Final = {"rtol": 1e-3, "atol": 1e-4}
 
 def serve() -> None:
     """Import what all children need, then run each task in a child of this process."""
-    torch.set_num_threads(1)
     # Eager would compute nn.MultiheadAttention in one op of ATen, which says nothing of attention.
     torch.backends.mha.set_fastpath_enabled(False)
     modules = ("torch._dynamo", "torch._inductor.compile_fx", "torch._inductor.codegen.cpp")
