@@ -45,17 +45,12 @@ class Compiled:
         rest = [way for way in MADE_TO_DIFFER if not self.differs(way) and (way != "plain" or PLAIN_DIFFERS)]
         outcome = self._ways.outcome(graph, "stock", *HOOKED, *rest)
         self.counts.add(graph, outcome)
-        raise_findings(graph, outcome)
+        outcome.raise_findings(graph)
 
     def differs(self, way: str) -> bool:
         """Whether a graph differed from stock in that way."""
         counted = self.counts.same.get(way)
         return counted is not None and counted["same"] < counted["graphs"]
-
-
-def raise_findings(graph: Graph, outcome: Outcome) -> None:
-    if outcome.findings:
-        raise AssertionError(f"differs from stock: {outcome.findings}\n{json.dumps(graph)}")
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +114,10 @@ def outcome_of(*compiles: Seen) -> Outcome:
 def test_a_difference_that_comes_again_is_a_finding() -> None:
     """One that does not, or that two compiles of stock show as well, is none, and is counted."""
     other: Seen = {"graph": {"code": ["other"], "strides": [1]}}
-    assert outcome_of(other, other | {"stock again": {}}).findings == {"graph": ["code", "strides"]}
+    found = outcome_of(other, other | {"stock again": {}})
+    assert found.findings == {"graph": ["code", "strides"]}
+    with pytest.raises(AssertionError, match=r"graph: strides is \[1\], in stock None\n{}$"):
+        found.raise_findings({})
     unstable = outcome_of(other, other | {"stock again": {"code": ["third"]}})
     assert unstable.findings == {"graph": ["strides"]}
     once = outcome_of(other, {"graph": {}, "stock again": {}})

@@ -116,8 +116,7 @@ def measure(count: int) -> int:
             names += ["stock again"] if counts.graphs % STOCK_AGAIN == 0 else []
             outcome = ways.outcome(graph, *names)
             counts.add(graph, outcome)
-            if outcome.findings:
-                raise AssertionError(f"differs from stock: {outcome.findings}\n{json.dumps(graph)}")
+            outcome.raise_findings(graph)
 
         for number, error in each_of(count, ways.subgraphs, check):
             if error is not None:

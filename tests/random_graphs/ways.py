@@ -60,6 +60,19 @@ class Outcome:
     findings: dict[str, list[str]]
     is_unstable: bool
 
+    def raise_findings(self, graph: dict[str, Any]) -> None:
+        """Raise an AssertionError that tells each finding, and of what graph, where there is one."""
+        if self.findings:
+            stock = self.seen["stock"]
+            told = [
+                f"{way}: {name} is {self.seen[way].get(name)!r:.400}, in stock {stock.get(name)!r:.400}"
+                for way, names in self.findings.items()
+                for name in names
+            ]
+            raise AssertionError(
+                "\n".join([f"differs from stock: {self.findings}", *told, json.dumps(graph)])
+            )
+
 
 @dataclass
 class _Process:
