@@ -11,13 +11,14 @@ import logging
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from .asked import AskedStrategy, AskedTexts, expected
 from .compat import Strategy, choose
 from .inductor.loading import LoadingFinder, half_imported
 from .inductor.modules import GRAPH, Inductor, loaded
-from .inductor.versions import installed_version, torch_version
+from .inductor.versions import installed_version, torch_is_there, torch_version
 from .inductor.vllm import vllm_conflict
 from .namespaces import Namespaces
 from .records import Records, Report
@@ -32,6 +33,10 @@ log = logging.getLogger("lowering_hooks")
 
 # `Manager._settle` goes round at most this often, each time because another request came in meanwhile.
 _MAX_ROUNDS: Final = 100
+_NOT_ASKED: Final = (
+    "sys.meta_path lacks the finder of lowering-hooks, which is not told when Inductor is imported; call "
+    "lowering_hooks.apply() after `import torch._inductor.graph`"
+)
 
 
 class Manager:
@@ -47,6 +52,7 @@ class Manager:
         self._lock = threading.RLock()
         self._settling = False
         self._finder = LoadingFinder(GRAPH, self._settle)
+        self._has_warned = False
         # As `bounded_ir()` was called last, whatever `remove()` did since.
         self._ir_mode: BoundedIRMode = settings.bounded_ir
         self._writer: Writer | None = None  # once Inductor is there
@@ -109,8 +115,17 @@ class Manager:
 
     def _wait_and_settle(self) -> None:
         if self._strategy.asked.needs_inductor or self._texts.asked.needs_inductor:
-            self._finder.install()
+            with suppress(Exception):  # what is loaded is hooked all the same, and the rest is told
+                self._finder.install()
         self._settle()
+        if not self._finder.is_installed() and self._waits() and not self._has_warned:
+            self._has_warned = True
+            log.warning("nothing is hooked yet: %s; LOWERING_HOOKS=0 ends this message", _NOT_ASKED)
+
+    def _waits(self) -> bool:
+        """Whether something that is asked for waits for Inductor to be loaded."""
+        asked = self._strategy.asked.needs_inductor or self._texts.asked.needs_inductor
+        return asked and self._complete_inductor() is None and torch_is_there()
 
     # What stands.
 
@@ -126,6 +141,8 @@ class Manager:
                 reason += f"; {self._texts.problem}"
             bounded_ir = self._texts.state()
             conflicts += self._texts.conflicts()
+        if not self._finder.is_installed() and self._waits():
+            reason += f"; {_NOT_ASKED}"
         return Status(
             version=version,
             torch_version=found,

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from compile_one import compile_hooked
 from fresh_process import DEADLINE, environment
+from run_after import run_after
 
 TESTS = Path(__file__).parent
 INDUCTOR = "torch._inductor.graph"
@@ -185,18 +186,67 @@ def test_without_packaging(run) -> None:
     assert done.stderr.endswith(INSTALL_OR_END)
 
 
-def fixes_the_list_of_finders() -> None:
-    sys.meta_path = tuple(sys.meta_path)  # type: ignore[assignment]
+def fails_to_apply() -> None:
+    def fail(self: object) -> None:
+        raise AttributeError("no such thing")
+
+    def break_it() -> None:
+        sys.modules["lowering_hooks.manager"].Manager.request = fail  # type: ignore[attr-defined]
+
+    run_after("lowering_hooks.manager", break_it)
     importlib.import_module("lowering_hooks")
     importlib.import_module("wave")
 
 
 def test_what_cannot_be_applied(run) -> None:
-    """Where nothing can be waited for, no import fails, and one warning says so."""
-    done = run(fixes_the_list_of_finders)
+    """No import fails, and one warning says so."""
+    done = run(fails_to_apply)
     says = "lowering-hooks could not be applied; PyTorch runs as if it were not installed"
     assert done.stderr.count(says) == 1
-    assert "AttributeError" in done.stderr
+    assert "AttributeError: no such thing" in done.stderr
+
+
+LACKS = "sys.meta_path lacks the finder of lowering-hooks"
+
+
+def fixes_the_list_of_finders() -> None:
+    sys.meta_path = tuple(sys.meta_path)  # type: ignore[assignment]
+    import lowering_hooks
+
+    for _ in range(2):
+        status = lowering_hooks.apply()
+        assert (status.state, status.bounded_ir) == ("pending", "pending")
+        assert LACKS in status.reason
+    importlib.import_module(INDUCTOR)
+    assert lowering_hooks.apply().state == "active"
+    assert LACKS not in lowering_hooks.status().reason
+
+
+def test_a_list_that_takes_no_finder(run) -> None:
+    """No import fails, one warning and the status say what to do, and apply() does it."""
+    done = run(fixes_the_list_of_finders)
+    assert done.stderr.count("\n") == done.stderr.count(LACKS) == 1
+    assert "lowering_hooks.apply()" in done.stderr
+
+
+def empties_the_list_of_finders() -> None:
+    import lowering_hooks
+
+    ours, *others = sys.meta_path
+    assert lowering_hooks.status().state == "pending"
+    assert LACKS not in lowering_hooks.status().reason
+    sys.meta_path[:] = others
+    assert LACKS in lowering_hooks.status().reason
+    assert LACKS not in lowering_hooks.apply().reason
+    assert sys.meta_path == [ours, *others]
+    sys.meta_path[:] = others
+    lowering_hooks.bounded_ir(False)
+    assert LACKS not in lowering_hooks.apply("none").reason
+
+
+def test_a_finder_that_is_taken_out(run) -> None:
+    """The status says so as long as something waits for it, and apply() puts it back."""
+    assert run(empties_the_list_of_finders).stderr == ""
 
 
 def works_in_a_folder_that_is_gone(folder: str) -> None:

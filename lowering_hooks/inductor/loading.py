@@ -71,9 +71,19 @@ class LoadingFinder:
 
         Nothing ever takes it out again: a thread that iterates over the list at that moment would pass over
         the finder behind it.
+
+        Raises:
+            Exception: What others put in the place of the list takes nothing.
         """
-        if not any(finder is self for finder in sys.meta_path):
+        if not self.is_installed():
             sys.meta_path.insert(0, self)
+
+    def is_installed(self) -> bool:
+        """Whether Python asks this finder: others may have taken it out, or not let it in.  Never raises."""
+        try:
+            return any(finder is self for finder in sys.meta_path)
+        except Exception:  # others may have put anything in the place of the list
+            return False
 
     def is_complete(self, module: object) -> bool:
         """Whether ``module`` has been executed to its end, even if its spec does not say so yet."""
