@@ -1,7 +1,7 @@
 """Compiles whole models with and without lowering-hooks; writes ``docs/downstream-models.json`` and its page.
 
-``python downstream/models/verify.py [ARCHITECTURE ...]``, in the session's environment, takes the better part of an
-hour for all.  ``--part``, ``--mode``, ``--run`` and ``--unbuilt`` choose a part of it, and ``--jobs`` how many processes
+``python downstream/models/verify.py [ARCHITECTURE ...]``, in the session's environment, takes more than an hour for
+all, of which the depths of published models are the larger part.  ``--part``, ``--mode``, ``--run`` and ``--unbuilt`` choose a part of it, and ``--jobs`` how many processes
 compile at a time; of what is not chosen the files keep what its last run found.  ``--check`` changes nothing, and fails where the
 page is not the one that the JSON makes; it needs nothing but ``packaging``.
 """
@@ -88,7 +88,7 @@ HEAD_OF_REAL: Final = f"""\
 
 What is generated is not built. Nothing is allowed: it is the limit of 100,000 characters that ends the hang. "Hangs"
 is a stock that does not end in {STOCK_DEADLINE:g} s and is in the text of an op then; its training, which begins with
-the same graph, is not tried. "RecursionError" is a text that nests too deep for Python: the compile fails. "Without texts" is a stock that writes no text of any op: it says what the rest takes.
+the same graph, is not tried. "Late" is one that was elsewhere then: it may have ended. "RecursionError" is a text that nests too deep for Python: the compile fails. "Without texts" is a stock that writes no text of any op: it says what the rest takes.
 """
 COLUMNS_OF_REAL: Final = (
     "architecture",
