@@ -128,12 +128,13 @@ def models() -> Iterator[Row]:
     if found:
         architectures = found["architectures"].values()
         libraries = {each["library"] for each in architectures}
+        parts = [each[depth] for each in architectures for depth in ("shallow", "real") if depth in each]
         yield Row(
             "whole models with custom ops in them, forward and a training step",
             f"PyTorch {found['versions']['torch']}: {sum('shallow' in each for each in architectures)} architectures "
             f"of {len(libraries)} libraries, {sum('real' in each for each in architectures)} of them at full depth",
             verdicts_of("models"),
-            measured([found, *architectures]),
+            measured([found, *parts]),
             "[Whole models](downstream-models.md)",
         )
 

@@ -219,11 +219,20 @@ class Ops:
                 _become(node, self.add_act, (*node.args[0].args, node.args[1]))
             elif node.target is operator.mul:
                 self._fuse_product(node)
-        graph.graph.eliminate_dead_code()
+        self._erase_replaced(nodes)
         for node in graph.graph.nodes:
             if adds and is_sum(node):
                 _become(node, self.add, node.args)
         graph.recompile()
+
+    def _erase_replaced(self, nodes: list[Any]) -> None:
+        """Erase those nodes whose place an op has taken.
+
+        FX would eliminate what has no users because it writes into its argument as well, such as ``scatter_``.
+        """
+        for node in reversed(nodes):
+            if not node.users and (node.target is self.act or is_sum(node)):
+                node.graph.erase_node(node)
 
     def _fuse_product(self, node: Any) -> None:
         first, second = node.args
