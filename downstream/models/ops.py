@@ -29,7 +29,8 @@ KINDS: Final = (
     ("group_norm", re.compile(r"GroupNorm")),
     ("batch_norm", re.compile(r"\w*BatchNorm\w*")),
     # Norms that are called with a condition as well have names that begin with Ada; the norm in them is one op.
-    ("layer_norm", re.compile(r"(?!Ada)\w*LayerNorm\w*")),
+    # Wav2Vec2 names whole layers after the norm that they have in them.
+    ("layer_norm", re.compile(r"(?!Ada|\w*Encoder)\w*LayerNorm(?!Conv)\w*")),
     ("layer_scale", re.compile(r"\w*LayerScale")),
     ("act", re.compile(r"SiLU\w*|ReLU6?|Hardswish|Tanh|Sigmoid|\w*GELU\w*")),
 )

@@ -48,8 +48,8 @@ TIMES, SECONDS = 1.5, 5.0
 TEXT: Final = "in the text of an op"
 # The text of a chain that is long, before it doubles often enough to hang, nests deeper than Python lets it.
 NESTED: Final = "RecursionError"
-# As many architectures are compared, and as many of them stock must not survive.
-ENOUGH, ENOUGH_HANGS = 25, 25
+# As many architectures are compared.
+ENOUGH = 25
 
 HEAD: Final = """\
 # Whole models
@@ -249,8 +249,8 @@ def _of_real(real: Mapping[str, Found]) -> Iterable[tuple[str, bool, str]]:
         if [seen["why"] for seen in _unended(found["stock"])] not in ([TEXT], [NESTED])
     ]
     yield (
-        "at the depth of a published model, stock hangs or fails in the text of an op",
-        len(real) - len(ended) >= min(ENOUGH_HANGS, len(real)),
+        "at the depth of a published model, stock hangs or fails in the text of an op in most architectures",
+        len(real) - len(ended) > len(real) / 2,
         f"{len(real) - len(ended)} of {len(real)}" + (f"; not: {', '.join(ended)}" if ended else ""),
     )
     slowest = max(real, key=lambda name: max(_seconds(real[name]["ours"])))
