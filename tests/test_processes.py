@@ -217,7 +217,10 @@ def fixes_the_list_of_finders() -> None:
         status = lowering_hooks.apply()
         assert (status.state, status.bounded_ir) == ("pending", "pending")
         assert LACKS in status.reason
+    # Old series load libraries with Inductor that put finders of their own into the list.
+    sys.meta_path = list(sys.meta_path)
     importlib.import_module(INDUCTOR)
+    sys.meta_path = tuple(sys.meta_path)  # type: ignore[assignment]
     assert lowering_hooks.apply().state == "active"
     assert LACKS not in lowering_hooks.status().reason
 
@@ -225,7 +228,7 @@ def fixes_the_list_of_finders() -> None:
 def test_a_list_that_takes_no_finder(run) -> None:
     """No import fails, one warning and the status say what to do, and apply() does it."""
     done = run(fixes_the_list_of_finders)
-    assert done.stderr.count("\n") == done.stderr.count(LACKS) == 1
+    assert done.stderr.count("nothing is hooked") == done.stderr.count(LACKS) == 1
     assert "lowering_hooks.apply()" in done.stderr
 
 

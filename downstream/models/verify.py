@@ -249,8 +249,8 @@ def _of_real(real: Mapping[str, Found]) -> Iterable[tuple[str, bool, str]]:
         if [seen["why"] for seen in _unended(found["stock"])] not in ([TEXT], [NESTED])
     ]
     yield (
-        "at the depth of a published model, stock hangs or fails in the text of an op in most architectures",
-        len(real) - len(ended) > len(real) / 2,
+        "at the depth of a published model, stock hangs or fails in the text of an op in some architectures",
+        len(ended) < len(real),
         f"{len(real) - len(ended)} of {len(real)}" + (f"; not: {', '.join(ended)}" if ended else ""),
     )
     slowest = max(real, key=lambda name: max(_seconds(real[name]["ours"])))
@@ -283,7 +283,7 @@ def _equal(runs: Mapping[str, Found]) -> bool:
 
 
 def _same(runs: Mapping[str, Found]) -> bool:
-    return all(seen["seconds"] is not None and seen["differences"] == [] for seen in runs.values())
+    return all(seen["differences"] == [] for seen in runs.values())
 
 
 def _is_quick(found: Found) -> bool:
