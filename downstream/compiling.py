@@ -1,8 +1,8 @@
 """Compiles as stock and with lowering-hooks, each in processes of their own, and compares what came out.
 
 A process that compiles as stock must be stock.  So this module imports nothing of lowering-hooks but in
-:func:`start`, for the modes that are about it; a worker has ``downstream`` on its path and imports it by its plain
-name.
+:func:`start`, for the modes that are about it, and in :func:`environment`, which is for a process that starts others;
+a worker has ``downstream`` on its path and imports it by its plain name.
 """
 
 from __future__ import annotations
@@ -49,15 +49,10 @@ Seen = dict[str, Any]
 
 def environment(mode: str, cache: Path) -> dict[str, str]:
     """Return the environment of a process that compiles in ``mode`` and keeps what it compiled in ``cache``."""
-    ours = ("LOWERING_HOOKS", "TORCH_LOGS", "TORCH_TRACE")
-    # With CI set, Inductor refuses a fallback of an op that has a decomposition.
-    kept = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith(ours)}
-    return kept | {
-        "TORCHINDUCTOR_CACHE_DIR": str(cache),
-        "TORCHINDUCTOR_FX_GRAPH_CACHE": "0",
-        "TORCHINDUCTOR_AUTOGRAD_CACHE": "0",
+    from lowering_hooks.cli.environment import uncached
+
+    return uncached(cache, clear=("TORCH_TRACE",), autoload=False, quick=False) | {
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
-        "TORCH_DEVICE_BACKEND_AUTOLOAD": "0",
         "PYTHONDONTWRITEBYTECODE": "",
         "PYTHONHASHSEED": "0",
         **MODES[mode][1],
@@ -203,21 +198,6 @@ def run_worker(script: Path, mode: str, cache: Path, deadline: float, *arguments
 def results_in(lines: Iterable[str]) -> list[Seen]:
     """Return the results among the lines that a worker printed; it may have been ended inside of one."""
     return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}\n")]
-
-
-@contextlib.contextmanager
-def last_of_process() -> Iterator[None]:
-    """End this process, which was forked, with the block: with status 1 and the traceback where that raised."""
-    status = 1
-    try:
-        yield
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
 
 
 def start(mode: str) -> Recorder:

@@ -14,10 +14,11 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from forked import last_of_process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,13 +112,9 @@ class _Server:
         self._connection, theirs = Pipe()
         self._pid = os.fork()
         if self._pid == 0:
-            try:
+            with last_of_process():
                 self._connection.close()
                 _serve(folder, imports, theirs)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(1)
         theirs.close()
 
     def run(self, files: Sequence[str], deadline: float, first: Sequence[str]) -> Result:
@@ -207,8 +204,7 @@ class _Plugin:
 
 
 def _test(folder: Path, files: Sequence[str], first: Sequence[str], connection: Any) -> None:
-    status = 1
-    try:
+    with last_of_process():
         connection.close()
         os.setsid()
         resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
@@ -234,10 +230,4 @@ def _test(folder: Path, files: Sequence[str], first: Sequence[str], connection: 
             "--rootdir",
             str(folder),
         ]
-        status = int(pytest.main([*options, *files], [_Plugin(folder, first)]))
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        sys.exit(pytest.main([*options, *files], [_Plugin(folder, first)]))

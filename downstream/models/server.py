@@ -66,7 +66,7 @@ class Server:
                 "deadline": deadline,
                 "runs": runs,
                 # The compilers' output is the same for the same code: all modes share it.
-                "cache": str(self._folder / "cache"),
+                "variables": compiling.environment(mode, self._folder / "cache"),
                 "output": str(output),
             }
             assert self._process.stdin is not None

@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any, Final
 
 warnings.simplefilter("ignore")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT / "downstream"), str(ROOT / "tools")]
 
 import compiling
 import torch
 from architectures import ALL, ATTENTION, LIBRARIES, Architecture
+from forked import last_of_process
 from ops import Ops, swap
 
 # All seconds are of processor time, so that it does not matter what else the machine does.
@@ -74,16 +76,15 @@ def warm_up() -> None:
 
 def run_task(task: dict[str, Any]) -> None:
     """Compile one architecture, write what came of it into a file, a line for each run, and end this process."""
-    with compiling.last_of_process():
+    with last_of_process():
         # Ends a compile that holds the interpreter, so that it does not even give up.
         limit = int(task["deadline"] * len(task["runs"]) + GRACE)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
         output = os.open(task["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        variables = compiling.environment(task["mode"], Path(task["cache"]))
         os.environ.clear()
-        os.environ.update(variables)
+        os.environ.update(task["variables"])
         recorder = compiling.start(task["mode"])
         (architecture,) = (one for one in ALL if one.name == task["architecture"])
         for run in task["runs"]:
@@ -127,9 +128,7 @@ def compile_run(architecture: Architecture, run: str, task: dict[str, Any], reco
         found = step(torch.compile(whole, backend=backend, dynamic=False), inputs, run)
         if expected is None:
             return None
-        for one, other in zip(expected, found, strict=True):
-            torch.testing.assert_close(one, other, **CLOSE)
-        return True
+        return are_close(found, expected)
 
     begun, ended = time.process_time(), threading.Event()
     late = begun + task["deadline"]
@@ -148,6 +147,17 @@ def compile_run(architecture: Architecture, run: str, task: dict[str, Any], reco
         "cut": cut_texts() - cut,
         **seen,
     }
+
+
+def are_close(found: list[Any], expected: list[Any]) -> bool:
+    """Whether all tensors are as expected; print the first that is not."""
+    try:
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, **CLOSE)
+    except AssertionError as error:
+        print(error, file=sys.stderr)
+        return False
+    return True
 
 
 def cut_texts() -> int:

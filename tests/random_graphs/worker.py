@@ -24,11 +24,12 @@ warnings.simplefilter("ignore")
 
 TESTS = Path(__file__).resolve().parent.parent
 # At the end: the folder has one called vllm.
-sys.path[:] = [str(TESTS), *sys.path[1:], str(TESTS.parent / "downstream")]
+sys.path[:] = [str(TESTS), *sys.path[1:], str(TESTS.parent / "downstream"), str(TESTS.parent / "tools")]
 
 import compiling
 import torch
 from demo_compiling import install_plain_set_proxy
+from forked import last_of_process
 
 from random_graphs import model
 
@@ -64,7 +65,7 @@ def warm_up() -> None:
 
 def compile_as(task: dict[str, Any], address: str) -> None:
     """Compile what comes over the socket, in one way, until it is closed; then end this process."""
-    with compiling.last_of_process():
+    with last_of_process():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # What is printed by a compile must not reach whoever reads standard output.
         log = os.open(task["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from forked import last_of_process
+
 
 def serve() -> None:
     """Import PyTorch once, then read tasks, and run each one in a child of this process."""
@@ -34,7 +36,7 @@ def serve() -> None:
 
 def run_task(task: dict[str, Any]) -> None:
     """Run one model, write down what was measured, and end this process."""
-    try:
+    with last_of_process():
         signal.alarm(task["deadline"])
         resource.setrlimit(resource.RLIMIT_AS, (task["memory"], task["memory"]))
         output = os.open(task["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -49,14 +51,6 @@ def run_task(task: dict[str, Any]) -> None:
 
         measured = measuring.run_model(task["model"], task["layers"], task["askers"])
         Path(task["output"]).write_text(json.dumps(measured))
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
 
 
 if __name__ == "__main__":
