@@ -114,18 +114,22 @@ class Manager:
         return self.records.report(self.namespaces.allows)
 
     def _wait_and_settle(self) -> None:
-        if self._strategy.asked.needs_inductor or self._texts.asked.needs_inductor:
+        if self._needs_inductor():
             with suppress(Exception):  # what is loaded is hooked all the same, and the rest is told
                 self._finder.install()
         self._settle()
-        if not self._finder.is_installed() and self._waits() and not self._has_warned:
+        if self._waits_in_vain() and not self._has_warned:
             self._has_warned = True
             log.warning("nothing is hooked yet: %s; LOWERING_HOOKS=0 ends this message", _NOT_ASKED)
 
-    def _waits(self) -> bool:
-        """Whether something that is asked for waits for Inductor to be loaded."""
-        asked = self._strategy.asked.needs_inductor or self._texts.asked.needs_inductor
-        return asked and self._complete_inductor() is None and torch_is_there()
+    def _needs_inductor(self) -> bool:
+        return self._strategy.asked.needs_inductor or self._texts.asked.needs_inductor
+
+    def _waits_in_vain(self) -> bool:
+        """Whether something waits for an import of Inductor that nobody will tell of."""
+        if self._finder.is_installed() or not self._needs_inductor():
+            return False
+        return self._complete_inductor() is None and torch_is_there()
 
     # What stands.
 
@@ -141,7 +145,7 @@ class Manager:
                 reason += f"; {self._texts.problem}"
             bounded_ir = self._texts.state()
             conflicts += self._texts.conflicts()
-        if not self._finder.is_installed() and self._waits():
+        if self._waits_in_vain():
             reason += f"; {_NOT_ASKED}"
         return Status(
             version=version,
@@ -166,9 +170,7 @@ class Manager:
             if not self._strategy.differs(inductor) and not self._texts.differs(inductor):
                 return
             means = None  # what is asked for from here on waits for the next round
-            if inductor is not None and (
-                self._strategy.asked.needs_inductor or self._texts.asked.needs_inductor
-            ):
+            if inductor is not None and self._needs_inductor():
                 means = self._means(inductor)
                 if means is None:
                     return
