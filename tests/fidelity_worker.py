@@ -20,6 +20,7 @@ import logging
 import os
 import sys
 import traceback
+import unittest.mock
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -226,20 +227,15 @@ def training_case() -> None:
     compiled(model, [x, w], backward=True)
 
 
-def decomposition_case() -> None:
-    op = define("decomposable(Tensor x) -> Tensor", contiguous, empty)
+def decomposition_case(name: str = "decomposable") -> None:
+    op = define(f"{name}(Tensor x) -> Tensor", contiguous, empty)
     torch._decomp.register_decomposition(op)(lambda x: x * 2)
     compiled(lambda x: op((x.t() + 1).t()), [torch.randn(5, 7)])
 
 
 def decomposition_in_ci_case() -> None:
-    op = define("decomposable_in_ci(Tensor x) -> Tensor", contiguous, empty)
-    torch._decomp.register_decomposition(op)(lambda x: x * 2)
-    os.environ["CI"] = "true"
-    try:
-        compiled(lambda x: op((x.t() + 1).t()), [torch.randn(5, 7)])
-    finally:
-        del os.environ["CI"]
+    with unittest.mock.patch.dict(os.environ, CI="true"):
+        decomposition_case("decomposable_in_ci")
 
 
 def subgraph_case() -> None:

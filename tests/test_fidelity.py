@@ -51,7 +51,7 @@ RESULTS = [
     "own_lowering",
 ]
 # With CI set, Inductor refuses a fallback of an op that has a decomposition; 2.0 does not look at it.
-IN_CI = "decomposition_in_ci"
+IN_CI, FIRST_TO_ASK_FOR_CI = "decomposition_in_ci", (2, 1)
 ERRORS = ["no_implicit_fallbacks", "no_implicit_fallbacks_decomposition", "failing_lowering"]
 
 # What stock cannot compile, up to which series, and why.
@@ -60,8 +60,6 @@ REFUSED = {
     "multiple_outputs": ((2, 0), "a list among the outputs is no IR node"),
     "subgraph": ((2, 2), "torch.cond, if there is one, has no lowering"),
 }
-
-FIRST_TO_ASK_FOR_CI = (2, 1)
 
 MODES = ("stock", "hooked", "bounded_ir", "cut", "set_proxy", "plain")
 
