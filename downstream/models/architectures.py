@@ -81,13 +81,15 @@ def of_transformers(config: str, model: str, inputs: Callable[[], Inputs] | None
     return build
 
 
-def of_torchvision(make: Callable[[int, Any], torch.nn.Module], size: int = 32) -> Any:
+def of_torchvision(
+    make: Callable[[int, Any], torch.nn.Module], size: int = 32, dtype: torch.dtype = torch.float32
+) -> Any:
     """Return a function that builds a model of torchvision from the number of layers."""
 
     def build(layers: int) -> tuple[torch.nn.Module, Inputs]:
         import torchvision
 
-        return Named(make(layers, torchvision.models)), {"x": image(size)}
+        return Named(make(layers, torchvision.models)).to(dtype), {"x": image(size).to(dtype)}
 
     return build
 
@@ -497,7 +499,8 @@ TRANSFORMERS: Final = (
     ),
 )
 TORCHVISION: Final = (
-    ("ResNet", of_torchvision(resnet), 36, "ResNet-152"),
+    # Its sums are long: what rounding makes of them in another order is on the other side of a ReLU here and there.
+    ("ResNet", of_torchvision(resnet, dtype=torch.float64), 36, "ResNet-152"),
     ("ViT (torchvision)", of_torchvision(vision_transformer), 24, "ViT-L/16"),
     ("Swin", of_torchvision(swin), 18, "Swin-B"),
     ("ConvNeXt", of_torchvision(convnext), 27, "ConvNeXt-L"),

@@ -207,6 +207,7 @@ class Ops:
         """
         self.graphs += 1
         nodes = [node for node in graph.graph.nodes if node.op == "call_function"]
+        _write_nowhere(nodes)
         for node in nodes:
             if node.target in ACTIVATIONS and len(node.args) == 1 and not node.kwargs.get("inplace"):
                 is_tanh = node.kwargs.get("approximate") == "tanh"
@@ -270,6 +271,13 @@ class Ops:
         # The op has the heads beside their dimensions, where the next layer wants them.
         node.op = "call_method"
         _become(node, "transpose", (made, 1, 2))
+
+
+def _write_nowhere(nodes: list[Any]) -> None:
+    """Let sums that are written into their first argument, which nothing else reads, be tensors of their own."""
+    for node in nodes:
+        if node.target is operator.iadd and is_sum(node):
+            node.target = operator.add
 
 
 def _become(node: Any, target: Any, args: tuple[Any, ...]) -> None:
