@@ -34,7 +34,7 @@ log = logging.getLogger("lowering_hooks")
 # `Manager._settle` goes round at most this often, each time because another request came in meanwhile.
 _MAX_ROUNDS: Final = 100
 _NOT_ASKED: Final = (
-    "sys.meta_path lacks the finder of lowering-hooks, which is not told when Inductor is imported; call "
+    "sys.meta_path lacks the finder of lowering-hooks, so nobody tells when Inductor is imported; call "
     "lowering_hooks.apply() after `import torch._inductor.graph`"
 )
 

@@ -42,8 +42,8 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            # Where torch.set_num_threads() was called before the fork, autograd's threads, which each call it when
-            # they begin, may meet a pool that another one of them is just making anew, and end the process.
+            # One thread is asked for by the variable and not by torch.set_num_threads(): after a fork, each of
+            # autograd's threads would call that again, meet a pool that another is just making, and end the process.
             env=compiling.environment("stock", folder) | {"OMP_NUM_THREADS": "1"},
         )
         self.versions: dict[str, str] = self._answer()
