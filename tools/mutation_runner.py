@@ -161,12 +161,13 @@ def _serve(folder: Path, imports: Sequence[str], connection: Connection) -> None
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child, signal.SIGKILL)
         shutil.rmtree(folder / "tmp", ignore_errors=True)
-        outcome: Outcome = "timeout" if status is None else "passed" if status == 0 else "failed"
-        if status == 5:  # pytest found no test
-            outcome = "broken"
         lines = (folder / "tests.jsonl").read_text().splitlines()
         tests = [json.loads(line) for line in lines]
         durations = {test: duration for test, duration, _ in tests}
+        # A mutant that ends the process with 0 before a test was run has not passed.
+        outcome: Outcome = "passed" if status == 0 and tests else "timeout" if status is None else "failed"
+        if status == 5:  # pytest found no test
+            outcome = "broken"
         connection.send((outcome, seconds, next((test for test, _, bad in tests if bad), ""), durations))
 
 
