@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-from machine import cpu
+from machine import facts
 
 
 def main(description: str | None, measure: Callable[[bool], dict[str, Any]]) -> None:
@@ -35,9 +33,7 @@ def main(description: str | None, measure: Callable[[bool], dict[str, Any]]) -> 
 def write(output: Path, quick: bool, found: dict[str, Any]) -> None:
     """Write what was measured, with the date and the machine."""
     machine = {
-        "date": date.today().isoformat(),
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
+        **facts(),
         "torch": version("torch"),
         "python": sys.version.split()[0],
         "quick": quick,

@@ -8,10 +8,8 @@ them, and routed experts in its last one.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from lowering_hooks.cli.compile_process import OURS, PLAIN_SET_PROXY, STOCK
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "downstream" / "vllm"), str(ROOT / "tools")]
 from engine import Case, Outcome, run
-from machine import cpu
+from machine import facts
 from models import qwen2_moe
 
 # The models have so many dense layers.
@@ -74,9 +72,7 @@ def main(output: str) -> None:
             rows.append(row(measured, outcome))
             print(json.dumps(rows[-1]), flush=True)
     found = {
-        "date": date.today().isoformat(),
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
+        **facts(),
         **{name: warm[name] for name in ("vllm", "torch", "python")},
         "deadline_seconds": DEADLINE,
         "lowering_stock_to_ours_8_layers": ratio(rows, 8, STOCK, OURS),

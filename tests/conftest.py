@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import platform
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import cpu
+from machine import facts
 from stand_in import load, stand_in
 
 import lowering_hooks
@@ -46,9 +45,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             "torch": str(torch.__version__),
             "python": platform.python_version(),
             "strategy": choose(str(torch.__version__)).strategy,
-            "date": datetime.date.today().isoformat(),
-            "cpu": cpu(),
-            "cores": os.cpu_count(),
+            **facts(),
             "passed": len(stats.get("passed", [])),
             "failed": len(stats.get("failed", [])) + len(stats.get("error", [])),
             "skipped": len(stats.get("skipped", [])),

@@ -11,9 +11,7 @@ drawing and checking need nothing but ``packaging``.
 
 from __future__ import annotations
 
-import datetime
 import json
-import os
 import platform
 import sys
 import time
@@ -24,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import pages
-from machine import cpu
+from machine import facts
 
 from lowering_hooks.cli.tables import table
 
@@ -88,9 +86,7 @@ def measure(count: int) -> int:
         return {
             "torch": version,
             "python": platform.python_version(),
-            "date": datetime.date.today().isoformat(),
-            "cpu": cpu(),
-            "cores": os.cpu_count(),
+            **facts(),
             "minutes": round((time.monotonic() - begun) / 60),
             "graphs": counts.graphs,
             "findings": len(findings),

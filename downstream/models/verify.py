@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -28,7 +27,7 @@ sys.path[:0] = [str(ROOT / "downstream"), str(ROOT / "tools")]
 
 import pages
 from compiling import MODES, differences
-from machine import cpu
+from machine import facts
 from server import Ran, Server
 
 from lowering_hooks.cli.tables import table
@@ -379,7 +378,7 @@ def run_all(chosen: list[Architecture], jobs: int, plan: Plan) -> None:
         with ThreadPoolExecutor(jobs) as pool:
             for name, found in pool.map(measured, chosen):
                 data["architectures"][name] = data["architectures"].get(name, {}) | found
-                data |= {"versions": started[0].versions, "cpu": cpu(), "cores": os.cpu_count()}
+                data |= {"versions": started[0].versions, **facts()}
                 took = sum(found[part]["took"] for part in ("shallow", "real") if part in found)
                 print(f"{name}: {took:.0f} s", flush=True)
                 for text, holds, seen in verdicts({name: found})[1:]:

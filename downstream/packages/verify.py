@@ -8,14 +8,12 @@ claim does not hold.  ``--check`` changes nothing, and fails where the page is n
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +22,7 @@ sys.path[:0] = [str(ROOT / "downstream"), str(ROOT / "tools")]
 
 import pages
 from compiling import Ended, Seen, differences, run_worker
-from machine import cpu
+from machine import facts
 
 from lowering_hooks.cli.tables import table
 
@@ -188,9 +186,7 @@ def measure() -> dict[str, Any]:
         print(f"  {word(asdict(verdict))}: {verdict.claim} ({verdict.seen})")
     stock = found["stock"]
     return {
-        "date": date.today().isoformat(),
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
+        **facts(),
         "torch": next(iter(stock.values()))["torch"],
         "seconds": time.monotonic() - begun,
         "models": [

@@ -16,7 +16,6 @@ import platform
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools"), str(ROOT / "downstream")]
 
 import pages
 from compiling import differences
-from machine import cpu
+from machine import facts
 from runs import BUILT, PLAIN, SMALL, WAYS, Found, Share, run_all
 
 from compat import RELEASES, release_of
@@ -254,9 +253,7 @@ def measure(folder: Path, every: int | None, processes: int) -> tuple[str, dict[
         share = Share(every, share.first)
     found = run_all(share, folder / series, processes)
     return series, {
-        "date": date.today().isoformat(),
-        "cpu": cpu(),
-        "cores": os.cpu_count(),
+        **facts(),
         "processes": processes,
         "torch": torch,
         "python": platform.python_version(),

@@ -8,13 +8,11 @@ not the one that the JSON makes; it needs nothing but ``packaging``.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ from lowering_hooks.cli.tables import table
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 import pages
-from machine import cpu
+from machine import facts
 
 DATA, PAGE = ROOT / "docs" / "vllm.json", ROOT / "docs" / "vllm.md"
 
@@ -311,9 +309,7 @@ def measure(engine: str) -> dict[str, Any]:
             verdicts.append(verdict)
             print(f"  {_word(asdict(verdict))}: {verdict.claim} ({verdict.seen})", flush=True)
         return {
-            "date": date.today().isoformat(),
-            "cpu": cpu(),
-            "cores": os.cpu_count(),
+            **facts(),
             "seconds": time.monotonic() - start,
             "versions": runs.versions(),
             "verdicts": [asdict(verdict) for verdict in verdicts],

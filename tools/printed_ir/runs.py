@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import platform
@@ -13,6 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from machine import facts
 
 from lowering_hooks.cli.environment import uncached
 
@@ -129,7 +130,7 @@ def measure(output: Path, only: list[str]) -> None:
         data = {
             "torch": runner.torch,
             "python": platform.python_version(),
-            "date": datetime.date.today().isoformat(),
+            **facts(),
             "models": results,
         }
         for name, words in runner.reached.items():
