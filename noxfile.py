@@ -364,7 +364,8 @@ def random_graphs(session: nox.Session, row: Release) -> None:
 def mutation(session: nox.Session) -> None:
     """Run tests on mutants of the modules that decide, or that -- MODULE names; write docs/mutation.md."""
     environments.install_torch(session, environments.NEWEST_EAGER.verified_with, *group("mutation"))
-    session.run("python", "tools/mutation.py", *session.posargs, env=WITH_BYTECODE)
+    with discarding(session):
+        session.run("python", "tools/mutation.py", *session.posargs, env=WITH_BYTECODE)
 
 
 @nox.session(venv_backend="none")

@@ -30,6 +30,17 @@ def read(file: Path) -> Results | None:
     return json.loads(file.read_text()) if file.exists() else None
 
 
+def measured_in(results: Path) -> dict[str, dict[str, Results]]:
+    """Return what a folder holds, by series, the newest first, and benchmark."""
+    measured = {}
+    for row in RELEASES:
+        files = sorted(results.glob(f"*-{row.series}.json"))
+        runs = {file.name.removesuffix(f"-{row.series}.json"): json.loads(file.read_text()) for file in files}
+        if runs:
+            measured[row.series] = runs
+    return measured
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("results", type=Path, metavar="RESULTS")
@@ -40,12 +51,7 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="write the page only, for want of matplotlib")
     options = parser.parse_args()
 
-    measured: dict[str, dict[str, Results]] = {}
-    for row in RELEASES:
-        files = sorted(options.results.glob(f"*-{row.series}.json"))
-        runs = {file.name.removesuffix(f"-{row.series}.json"): json.loads(file.read_text()) for file in files}
-        if runs:
-            measured[row.series] = runs
+    measured = measured_in(options.results)
     text = page(measured, read(VLLM), read(options.results / "gpu.json"))
     output = options.folder / "performance.md"
     if options.check:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from lowering_hooks.cli.tables import table
 
@@ -74,8 +74,26 @@ def milliseconds(run: Results, kind: str) -> float:
     return 1e3 * run[f"{kind}_seconds"]["median"]
 
 
-def targets(measured: dict[str, dict[str, Results]]) -> str:
-    rows = []
+class Outcome(NamedTuple):
+    """What a benchmark found of a target, in words.
+
+    Attributes:
+        what: What is measured.
+        series: The PyTorch series.
+        limit: The most that it may be, with its unit.
+        shown: What it was, with its unit.
+        verdict: ``met``, ``**missed**``, or ``too close to tell``.
+    """
+
+    what: str
+    series: str
+    limit: str
+    shown: str
+    verdict: str
+
+
+def outcomes(measured: dict[str, dict[str, Results]]) -> Iterator[Outcome]:
+    """Compare with each target what was measured of it, by series and benchmark; a quick run is no measurement."""
     for name, what, unit, limit, value in TARGETS:
         for series, runs in measured.items():
             run = runs.get(name)
@@ -92,7 +110,11 @@ def targets(measured: dict[str, dict[str, Results]]) -> str:
             else:
                 lowest, shown = got, f"{got:.3g} {unit}"
             verdict = "met" if got <= most else "too close to tell" if lowest <= most else "**missed**"
-            rows.append((what, series, f"{most:g} {unit}", shown, verdict))
+            yield Outcome(what, series, f"{most:g} {unit}", shown, verdict)
+
+
+def targets(measured: dict[str, dict[str, Results]]) -> str:
+    rows = [tuple(outcome) for outcome in outcomes(measured)]
     if not rows:
         return ""
     return f"## Targets\n\n{table(('what', 'PyTorch', 'at most', 'measured', ''), rows)}\n"

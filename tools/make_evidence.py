@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import pages
+from draw import measured_in
+from targets import outcomes
+from verdicts import Verdict, held
 
 from lowering_hooks.cli.tables import table
 
@@ -28,8 +31,9 @@ HEAD = """\
 <!-- Written by `nox -s evidence` from the files of the other sessions. -->
 
 This page sums up what the promises of lowering-hooks stand on: what was compared with stock PyTorch, how much of it, how
-it came out, and where. Each row is a session of `noxfile.py`, which anybody can run again from a clone, and which fails where a claim does
-not hold; its page has the details. Figures are those of the last run that was written down.
+it came out, and where. Each row is a session of `noxfile.py`, which anybody can run again from a clone; its page has
+the details. Figures are those of the last run that was written down, of the commit that it names; a run that names none
+is from before 2026-11-28.
 
 """
 
@@ -64,11 +68,14 @@ def read(name: str) -> Any:
 
 
 def measured(found: Iterable[Mapping[str, Any]]) -> str:
-    """Return on which days, and on which machines."""
+    """Return on which days, on which machines, and of which commits."""
     found = list(found)
     days = sorted({each["date"] for each in found if "date" in each})
     machines = sorted({f"{each['cpu']}, {each['cores']} cores" for each in found if "cpu" in each})
-    return "; ".join([" to ".join(dict.fromkeys((days[0], days[-1]))) if days else "", *machines]).strip("; ")
+    commits = sorted({f"commit {each['commit']}" for each in found if each.get("commit")})
+    return "; ".join(
+        [" to ".join(dict.fromkeys((days[0], days[-1]))) if days else "", *machines, *commits]
+    ).strip("; ")
 
 
 def suite() -> Iterator[Row]:
@@ -82,7 +89,7 @@ def suite() -> Iterator[Row]:
     yield Row(
         "the suite of tests, and in it cases written for each kind of op and compile",
         f"{len(data)} series from {[*data][-1]} to {next(iter(data))}; "
-        f"{sum(each['passed'] for each in suites):,} tests passed, {sum(each['failed'] for each in suites)} failed",
+        f"{sum(each['passed'] for each in suites):,} tests passed, {sum(each['failed'] for each in suites)} failed, {sum(each['skipped'] for each in suites)} skipped",
         f"generated code identical in {identical} of {total} cases; strides of {changed} of {tensors:,} tensors differ "
         f"(with a plain set proxy {plain})",
         measured(suites),
@@ -147,7 +154,7 @@ def packages() -> Iterator[Row]:
         yield Row(
             "ops of published packages, with nothing allowed and with everything",
             f"PyTorch {found['torch']}: {len(found['models'])} models of {', '.join(names)}",
-            _held(found["verdicts"]),
+            held(Verdict(**verdict) for verdict in found["verdicts"]),
             measured([found]),
             "[Ops of published packages](downstream-packages.md)",
         )
@@ -160,7 +167,7 @@ def engines() -> Iterator[Row]:
         yield Row(
             "vLLM's engines on a CPU: tokens and log-probabilities",
             f"vLLM {versions['vllm']} on PyTorch {versions['torch']}",
-            _held(found["verdicts"]),
+            held(Verdict(**verdict) for verdict in found["verdicts"]),
             measured([found]),
             "[vLLM engines](vllm.md)",
         )
@@ -195,13 +202,15 @@ def graphics() -> Iterator[Row]:
 
 def cost() -> Iterator[Row]:
     """What it costs."""
-    files = sorted((ROOT / "benchmarks" / "results").glob("scaling-*.json"), key=_newest_first)
-    found = [json.loads(file.read_text()) for file in files]
+    found = measured_in(ROOT / "benchmarks" / "results")
+    told = list(outcomes(found))
+    missed = [f"{each.what}, {each.series}: {each.shown}" for each in told if each.verdict != "met"]
     yield Row(
         "what a node, a text, a compile and an import cost",
-        ", ".join(f"PyTorch {each['torch']}" for each in found),
-        "against targets, as ratios within one run",
-        measured(found),
+        ", ".join(f"PyTorch {runs['scaling']['torch']}" for runs in found.values()),
+        f"{len(told) - len(missed)} of {len(told)} targets met"
+        + (f"; not: {'; '.join(missed)}" if missed else ""),
+        measured(run for runs in found.values() for run in runs.values()),
         "[Performance](performance.md)",
     )
 
@@ -216,12 +225,7 @@ def verdicts_of(name: str) -> str:
     lines = (DOCS / f"downstream-{name}.md").read_text().splitlines()
     cells = [[cell.strip() for cell in line.split("|")] for line in lines if line.startswith("|")]
     words = [word for row in cells for word in row if word in ("holds", "FAILS")]
-    return _held([{"holds": word == "holds"} for word in words])
-
-
-def _held(verdicts: Iterable[Mapping[str, Any]]) -> str:
-    verdicts = list(verdicts)
-    return f"{sum(bool(each['holds']) for each in verdicts)} of {len(verdicts)} claims hold"
+    return held(Verdict("", word == "holds") for word in words)
 
 
 def _newest_first(file: Path) -> tuple[int, ...]:

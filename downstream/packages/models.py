@@ -37,6 +37,13 @@ class Model:
     build: Callable[[int], Built]
     survived: int = 5
 
+    def names(self) -> list[str]:
+        """Return the ops of a layer and the late one as a report has them, without the overload."""
+        namespace = {"fbgemm-gpu-cpu": "fbgemm"}.get(self.package, self.package)
+        return [
+            op.replace("::", ".") if "::" in op else f"{namespace}.{op}" for op in (*self.layer, self.late)
+        ]
+
 
 def blockwise(layers: int) -> Built:
     ops = torch.ops.bitsandbytes

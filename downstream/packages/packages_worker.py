@@ -1,7 +1,8 @@
 """Compiles models of packages in one way.  ``verify.py`` runs it as a script, in a process of its own.
 
-``python packages_worker.py MODE SECONDS MODEL LAYERS ...`` prints one JSON object for each model.  Without further
-models, the process ends where a compile takes more than SECONDS.
+``python packages_worker.py MODE SECONDS MODEL LAYERS ... [plain]`` prints one JSON object for each model.  The process
+ends where a compile takes more than SECONDS.  With ``plain``, the models compile with a plain set proxy for their
+namespaces.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from compiling import Recorder, Seen, start
+from demo_compiling import install_plain_set_proxy
 
 
 def seen_of(recorder: Recorder, mode: str, name: str, layers: int, seconds: float) -> Seen:
@@ -83,6 +85,13 @@ def is_same(one: Any, other: Any) -> bool:
 
 def main(mode: str, seconds: float, *models: str) -> None:
     recorder = start(mode)
+    if models[-1] == "plain":
+        models = models[:-1]
+        from models import MODELS
+
+        ops = [op for name in models[::2] for op in MODELS[name].names()]
+        for namespace in sorted({op.partition(".")[0] for op in ops}):
+            install_plain_set_proxy(namespace)
     for name, layers in zip(models[::2], models[1::2], strict=True):
         print(json.dumps(seen_of(recorder, mode, name, int(layers), seconds)), flush=True)
 

@@ -2,7 +2,7 @@
 
 ``python downstream/packages/verify.py``, in an environment that has the packages, takes minutes, and fails where a
 claim does not hold.  ``--check`` changes nothing, and fails where the page is not the one that
-``docs/downstream-packages.json`` makes; it needs nothing but the standard library.
+``docs/downstream-packages.json`` makes; it needs nothing but ``packaging``.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT / "downstream"), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT), str(ROOT / "downstream"), str(ROOT / "tools")]
 
 import pages
 from compiling import Ended, Seen, differences, run_worker
 from machine import facts
+from verdicts import Verdict, claims
 
 from lowering_hooks.cli.tables import table
 
@@ -30,6 +30,8 @@ DATA, PAGE = ROOT / "docs" / "downstream-packages.json", ROOT / "docs" / "downst
 WORKER: Final = Path(__file__).with_name("packages_worker.py")
 # Names the modes that are compared with stock.
 HOOKED: Final = ("nothing_allowed", "call_function", "set_proxy")
+# Names stock with what others do against the hang, which must not come out the same.
+PLAIN: Final = "plain"
 # Seconds that stock may compile a deep model for, and that any worker may take, with its imports.
 STOCK_DEADLINE, DEADLINE = 30.0, 900.0
 
@@ -54,30 +56,16 @@ has the code.
 """
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """One claim.
-
-    Attributes:
-        claim: What must hold.
-        holds: Whether it did.
-        seen: What was seen, in a few words; may be empty.
-    """
-
-    claim: str
-    holds: bool
-    seen: str = ""
-
-
 def shallow(models: Mapping[str, Any], cache: Path) -> dict[str, dict[str, Seen]]:
     """Compile every model in every way, and return what was seen, by way and model."""
     arguments = [word for name, model in models.items() for word in (name, str(model.survived))]
+    ways = {mode: (mode, *arguments) for mode in ("stock", *HOOKED)} | {PLAIN: ("stock", *arguments, PLAIN)}
     found = {}
-    for mode in ("stock", *HOOKED):
-        ended = run(mode, cache, DEADLINE, *arguments)
+    for way, (mode, *rest) in ways.items():
+        ended = run(mode, cache, DEADLINE, *rest)
         if ended.status != 0:
-            raise RuntimeError(f"{mode} ended with {ended.status}: {ended.errors}")
-        found[mode] = {line["model"]: line for line in ended.lines}
+            raise RuntimeError(f"{way} ended with {ended.status}: {ended.errors}")
+        found[way] = {line["model"]: line for line in ended.lines}
     return found
 
 
@@ -95,43 +83,31 @@ def comes_out_the_same(name: str, model: Any, found: Mapping[str, Mapping[str, S
         f"{label}: stock compiles it, and the result is eager's",
         stock["compiled"]["equal"] is True and stock["refused"]["error"] is not None,
     )
+    proxied = differences(stock["compiled"], found[PLAIN][name]["compiled"])
+    yield Verdict(
+        f"{label}: that comparison can tell: a plain set proxy in the place of the allow list is not the same as stock",
+        bool(proxied),
+        ", ".join(proxied),
+    )
     for mode in HOOKED:
         ours = found[mode][name]
         kinds = {kind: differences(stock[kind], ours[kind]) for kind in ("compiled", "refused")}
         different = [f"{kind}: {what}" for kind, names in kinds.items() for what in names]
         yield Verdict(f"{label}: the same as stock, {mode}", not different, ", ".join(different))
         told = ours["told"]
-        expected = {op_name(op, model) for op in (*model.layer, model.late)}
         yield Verdict(
             f"{label}: lowering-hooks is active and counts each op, {mode}",
             told["state"] == "active"
             and told["strategy"] == ("set_proxy" if mode == "set_proxy" else "call_function")
-            and expected <= {op.rpartition(".")[0] for op in told["fallbacks"]},
+            and set(model.names()) <= {op.rpartition(".")[0] for op in told["fallbacks"]},
         )
-    late = op_name(model.late, model)
+    late = model.names()[-1]
     cut = found["nothing_allowed"][name]["told"]["cut"]
     characters = max((size for op, size in cut.items() if op.rpartition(".")[0] == late), default=0)
     yield Verdict(
         f"{label}: with nothing allowed, the text of the last op is cut",
         characters > 0,
         f"{characters:,} characters",
-    )
-
-
-def op_name(op: str, model: Any) -> str:
-    """Return an op's name as a report has it, without the overload."""
-    namespace = {"fbgemm-gpu-cpu": "fbgemm"}.get(model.package, model.package)
-    return op.replace("::", ".") if "::" in op else f"{namespace}.{op}"
-
-
-def tells_apart(found: Mapping[str, Seen]) -> Verdict:
-    """Check that the comparison tells two models apart: else equal ones would say nothing."""
-    one, other = list(found.values())[:2]
-    different = differences(one["compiled"], other["compiled"])
-    return Verdict(
-        "that comparison can tell: two models of different ops differ in it",
-        {"code", "constraints"} <= set(different),
-        ", ".join(different),
     )
 
 
@@ -174,7 +150,7 @@ def measure() -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="packages-downstream-") as folder:
         cache = Path(folder)
         found = shallow(MODELS, cache)
-        verdicts = [tells_apart(found["stock"])]
+        verdicts: list[Verdict] = []
         for name, model in MODELS.items():
             verdicts += comes_out_the_same(name, model, found)
         rows = []
@@ -183,7 +159,7 @@ def measure() -> dict[str, Any]:
             rows.append(row)
             verdicts += more
     for verdict in verdicts:
-        print(f"  {word(asdict(verdict))}: {verdict.claim} ({verdict.seen})")
+        print(f"  {verdict}")
     stock = found["stock"]
     return {
         **facts(),
@@ -200,7 +176,7 @@ def measure() -> dict[str, Any]:
             for name, model in MODELS.items()
         ],
         "deep": rows,
-        "verdicts": [asdict(verdict) for verdict in verdicts],
+        "verdicts": [verdict._asdict() for verdict in verdicts],
     }
 
 
@@ -222,7 +198,6 @@ def page(data: Mapping[str, Any]) -> str:
         )
         for row in data["deep"]
     ]
-    claims = [(verdict["claim"], word(verdict), verdict["seen"]) for verdict in data["verdicts"]]
     heads = (
         "package",
         "model",
@@ -238,16 +213,12 @@ def page(data: Mapping[str, Any]) -> str:
         f"{data['cores']} cores; {data['seconds'] / 60:.0f} minutes.\n\n"
         f"{table(('package', 'model', 'ops of a layer', 'op behind the layers'), models)}\n\n"
         f"## Where stock does not end\n\n{table(heads, deep_rows)}\n\n"
-        f"## Claims\n\n{table(('claim', 'verdict', 'seen'), claims)}\n"
+        f"## Claims\n\n{claims(Verdict(**verdict) for verdict in data['verdicts'])}\n"
     )
 
 
 def code(*names: str) -> str:
     return ", ".join(f"`{name}`" for name in names)
-
-
-def word(verdict: Mapping[str, Any]) -> str:
-    return "holds" if verdict["holds"] else "FAILS"
 
 
 def main(arguments: list[str]) -> int:

@@ -12,20 +12,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+import pages
 from engine import Case, Outcome, run
+from machine import facts
 from models import deepseek_v2, llama, qwen2_moe
+from verdicts import Verdict, claims
 
 from lowering_hooks.cli.compile_process import OURS, STOCK
-from lowering_hooks.cli.tables import table
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-import pages
-from machine import facts
 
 DATA, PAGE = ROOT / "docs" / "vllm.json", ROOT / "docs" / "vllm.md"
 
@@ -56,21 +56,6 @@ TITLES = {
     "current": "A vLLM that has a proxy of its own",
     "hang": "A vLLM from before it had one, where stock hangs",
 }
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One claim.
-
-    Attributes:
-        claim: What must hold.
-        holds: Whether it did.
-        seen: What the engines did, in a few words; may be empty.
-    """
-
-    claim: str
-    holds: bool
-    seen: str = ""
 
 
 # What came of a case on stock, and with lowering-hooks.
@@ -307,12 +292,12 @@ def measure(engine: str) -> dict[str, Any]:
         verdicts = []
         for verdict in ENGINES[engine](runs):
             verdicts.append(verdict)
-            print(f"  {_word(asdict(verdict))}: {verdict.claim} ({verdict.seen})", flush=True)
+            print(f"  {verdict}", flush=True)
         return {
             **facts(),
             "seconds": time.monotonic() - start,
             "versions": runs.versions(),
-            "verdicts": [asdict(verdict) for verdict in verdicts],
+            "verdicts": [verdict._asdict() for verdict in verdicts],
             "cases": runs.as_json(),
         }
 
@@ -323,17 +308,12 @@ def page(data: Mapping[str, Any]) -> str:
 
 def _section(engine: str, found: Mapping[str, Any]) -> str:
     versions = found["versions"]
-    rows = [(verdict["claim"], _word(verdict), verdict["seen"]) for verdict in found["verdicts"]]
     return (
         f"\n## {TITLES[engine]}\n\nvLLM {versions['vllm']}, PyTorch {versions['torch']}, "
         f"Python {versions['python']}; {found['date']}, {found['cpu']}, {found['cores']} cores; "
         f"{len(found['cases'])} engines in {found['seconds'] / 60:.0f} minutes.\n\n"
-        f"{table(('claim', 'verdict', 'seen'), rows)}\n"
+        f"{claims(Verdict(**verdict) for verdict in found['verdicts'])}\n"
     )
-
-
-def _word(verdict: Mapping[str, Any]) -> str:
-    return "holds" if verdict["holds"] else "FAILS"
 
 
 def main(arguments: list[str]) -> int:
