@@ -31,6 +31,11 @@ class Replacement:
         stored: dict[str, Any] = vars(owner)
         self.old: Any = stored.get(name, _MISSING) if old is _MISSING else old
 
+    @property
+    def adds(self) -> bool:
+        """Whether the owner itself had no such attribute before."""
+        return self.old is _MISSING
+
     def put(self) -> None:
         """Put the replacement there."""
         setattr(self.owner, self.name, self.new)

@@ -25,6 +25,7 @@ LAYERS = (
     ("settings",),
     ("namespaces",),
     ("replacement",),
+    ("telling",),
     ("compat",),
 )
 LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}

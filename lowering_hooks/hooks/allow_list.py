@@ -13,6 +13,7 @@ from ..compat.namespaces import PYTORCH
 from ..inductor.objects import Foreign, Op, TorchModule
 from ..inductor.vllm import is_vllms
 from ..namespaces import EVERY
+from ..telling import tell
 from .layout_constraints import (
     has_decomposition,
     makes_implicit_fallbacks,
@@ -20,8 +21,6 @@ from .layout_constraints import (
     overloads_in_turn,
     record_layout_constraints,
 )
-
-log = logging.getLogger("lowering_hooks")
 
 # Both copies of the package look for this attribute on the type of a set, to know an AllowListProxy.
 _MARK: Final = "_lowering_hooks_proxy"
@@ -214,7 +213,8 @@ class AllowListProxy(_SetAround):
             # Refuse the op instead: Inductor's own branch may be slow but keeps the strides.
             if not self._has_warned:
                 self._has_warned = True
-                log.warning(
+                tell(
+                    logging.WARNING,
                     "lowering-hooks could not record the layout constraint of %s; this op and others like it "
                     "take Inductor's own, possibly slow, way; please report this with the PyTorch version",
                     name,
@@ -232,7 +232,9 @@ class AllowListProxy(_SetAround):
             if is_new and self._on_fallback is not None and makes_implicit_fallbacks(lowering):
                 self._on_fallback(str(name), op, is_allowed=is_allowed)
         except Exception:
-            log.debug("lowering-hooks could not count the fallback of %s", type(name), exc_info=True)
+            tell(
+                logging.DEBUG, "lowering-hooks could not count the fallback of %s", type(name), exc_info=True
+            )
 
     def __repr__(self) -> str:
         return f"AllowListProxy({self.inner!r})"

@@ -19,21 +19,18 @@ from collections.abc import Callable
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from typing import TYPE_CHECKING, cast
 
-from ..compat import call_function_problems, wraps
+from ..compat import call_function_problems, passes_over, wraps
 from ..inductor.modules import GRAPH, Inductor, attribute, loaded, name_of
 from ..inductor.site import site_of
 from ..replacement import Replacement, as_function
+from ..telling import tell, tell_the_rest
 from .mark import marked, peeled
 
 if TYPE_CHECKING:
     from ..compat import Strategy
     from ..inductor.objects import Foreign, GraphLowering, Target
-
-if TYPE_CHECKING:
     from ..records import Records
     from .operator_text import OperatorText
-
-log = logging.getLogger("lowering_hooks")
 
 
 class CallFunctionHook:
@@ -93,11 +90,17 @@ class CallFunctionHook:
         """Return who wrapped this hook, one sentence each."""
         if self.displaced_by():
             return ()
-        wrapped = self._text.conflicts()
-        if self._replacement.stands():
-            return wrapped
-        name = name_of(self._replacement.standing())
-        return (f"{name} wrapped GraphLowering.call_function after lowering-hooks did", *wrapped)
+        found = self._text.conflicts()
+        if not self._replacement.stands():
+            name = name_of(self._replacement.standing())
+            found = (f"{name} wrapped GraphLowering.call_function after lowering-hooks did", *found)
+        passing_over = passes_over(attribute(self._inductor.graph, "GraphLowering"), self._replacement.owner)
+        if passing_over is not None:
+            what = (
+                f"{name_of(passing_over)} stands for GraphLowering.call_function and does not call Inductor's"
+            )
+            found += (f"{what}: the fallbacks that it makes are not counted",)
+        return found
 
     def _wrap(self, original: Foreign) -> Callable[..., Foreign]:
         run = as_function(original)
@@ -110,6 +113,9 @@ class CallFunctionHook:
             known = count()
             try:
                 return run(self, target, args, kwargs)
+            except BaseException:
+                tell_the_rest()  # the error has a text
+                raise
             finally:
                 if count() > known:
                     note_fallback(target, count() - known, self)
@@ -121,6 +127,9 @@ class CallFunctionHook:
             known = count()
             try:
                 return run(self, *args, **kwargs)
+            except BaseException:
+                tell_the_rest()
+                raise
             finally:
                 if count() > known:
                     note_fallback(args[0] if args else None, count() - known, self)
@@ -132,6 +141,7 @@ class CallFunctionHook:
 
     def _note_fallback(self, target: Target, added: int, lowering: GraphLowering) -> None:
         """Count the fallback of an op if it is among the last ``added`` lowerings.  Never raises."""
+        tell_the_rest()
         try:
             # The other new entries are of ops that Inductor met on the way, or in another thread.
             newest = itertools.islice(reversed(self._lowerings), added)
@@ -145,7 +155,12 @@ class CallFunctionHook:
                 self._records.fell_back(str(target), site, allowed=self._text.allows(target))
         except Exception:
             # The allow list may be an object of any kind.  A count is not worth a failed compile.
-            log.debug("lowering-hooks could not count the fallback of %s", name_of(target), exc_info=True)
+            tell(
+                logging.DEBUG,
+                "lowering-hooks could not count the fallback of %s",
+                name_of(target),
+                exc_info=True,
+            )
 
     def _note_effect(self, args: Foreign, lowering: GraphLowering) -> None:
         """Count the fallback of an op with an effect token, ``args[1]``.  Never raises."""
@@ -156,7 +171,7 @@ class CallFunctionHook:
                 site = site_of(lowering, self._with_effects)
                 self._records.fell_back(str(op), site, allowed=self._text.allows(op))
         except Exception:
-            log.debug("lowering-hooks could not count an op with an effect token", exc_info=True)
+            tell(logging.DEBUG, "lowering-hooks could not count an op with an effect token", exc_info=True)
 
 
 def _has_inductors_parameters(function: Foreign) -> bool:

@@ -19,12 +19,11 @@ from ..compat import ir_text_problems, wraps_one
 from ..inductor.modules import attribute, lowering_in_progress, name_of
 from ..inductor.nodes import is_ir_class
 from ..replacement import Replacement, as_function
+from ..telling import tell, tell_later
 
 if TYPE_CHECKING:
     from ..inductor.objects import Foreign, IRNode, TorchModule
     from .writing import Writer
-
-log = logging.getLogger("lowering_hooks")
 
 _TEXTS: Final = ("__str__", "__repr__")
 # The attribute of a wrapper that holds its mark.
@@ -38,10 +37,12 @@ class _Mark(NamedTuple):
         wrapper: The wrapper itself: functools.wraps copies attributes, so that the wrapper of another library
             around this one bears the same mark.
         replacement: What put the wrapper where it stands.
+        original: The text that it stands for, as a class has it.
     """
 
     wrapper: Foreign
     replacement: Replacement
+    original: Foreign
 
 
 class BoundedIR:
@@ -62,6 +63,7 @@ class BoundedIR:
         self._subclass_hook = Replacement(self.root, "__init_subclass__", self._init_subclass())
         # Classes that are still being made: a decorator, such as that of a dataclass, may give them a text.
         self._new: list[weakref.ref[type[object]]] = []
+        self._refusing: weakref.WeakSet[type[object]] = weakref.WeakSet()  # classes that take no wrapper
         self._first_node_hook: Replacement | None = None
         # The graph that was lowered when this hook last looked for texts that others have put back.
         self._looked_for: Callable[[], Foreign] = lambda: None
@@ -81,24 +83,31 @@ class BoundedIR:
     def wrap_all(self) -> None:
         """Wrap the texts of all classes that are not wrapped, such as those that others have put there."""
         for kind in _classes(self.root):
-            self._wrap_texts(kind)
+            try:
+                self._wrap_texts(kind)
+            except Exception:
+                # A class that takes no attribute keeps no other from being bounded; `conflicts` names it.
+                self._refusing.add(kind)
 
     def conflicts(self) -> tuple[str, ...]:
         """Return what stands unbounded in the place of wrappers of this hook, in a sentence."""
         still_made = {reference() for reference in self._new}
         found = [
-            (kind.__qualname__, name_of(text))
+            (kind.__qualname__, name_of(text), kind in self._refusing)
             for kind in _classes(self.root)
             if kind not in still_made
             for _, text in self._unbounded(kind)
         ]
         if not found:
             return ()
-        kind_name, text_name = found[0]
-        count = len({kind for kind, _ in found})
+        # One that apply() can bound first.
+        kind_name, text_name, _ = min(found, key=lambda one: one[2])
+        count = len({kind for kind, *_ in found})
         what = (
             f"{text_name} replaced the text of {kind_name}, which is not bounded (IR classes in all: {count})"
         )
+        if all(refuses for *_, refuses in found):
+            return (f"{what}; it takes no other text",)
         return (f"{what}; lowering_hooks.apply() bounds what stands now",)
 
     def remove(self) -> None:
@@ -110,10 +119,14 @@ class BoundedIR:
         self._wrap_new()
         for kind in _classes(self.root):
             for name in _TEXTS:
-                replacement = _replacement(vars(kind).get(name))
-                if replacement is not None:
-                    # A `with` block may have read it off the class that inherits it, and put it back there.
-                    replacement.put_back(kind)
+                text: Foreign = vars(kind).get(name)
+                replacement = _replacement(text)
+                if replacement is None:
+                    continue
+                if replacement.owner is kind and replacement.name == name:
+                    replacement.put_back()
+                else:  # others have read it off its class, and put it here
+                    setattr(kind, name, getattr(text, _MARK).original)
 
     def _wrap_again(self) -> None:
         """Wrap what was put back over the wrappers, by a ``with`` block that began before.  Never raises.
@@ -129,21 +142,30 @@ class BoundedIR:
             # missing: the classes are looked at for each text.
             if attribute(graph, "current_node") is not None:
                 self._looked_for = weakref.ref(graph)
-        except Exception:
-            log.debug("lowering-hooks could not bound the texts of all IR classes", exc_info=True)
+        except Exception as error:
+            what = type(error).__name__
+            tell_later(logging.DEBUG, "lowering-hooks could not bound the texts of all IR classes: %s", what)
 
-    def _wrap_texts(self, kind: type[object]) -> None:
+    def _wrap_texts(self, kind: type[object], *, is_made: bool = True) -> None:
+        """Wrap the texts of a class that are not bounded.
+
+        The decorator of a dataclass generates a ``__repr__`` unless the class has one, so that a class that is
+        not made yet is given none.
+        """
         for name, original in self._unbounded(kind):
+            if not is_made and name == "__repr__" and name not in vars(kind):
+                continue
             wrapper = self._writer.wrap(as_function(original))
             replacement = Replacement(kind, name, wrapper)
-            setattr(wrapper, _MARK, _Mark(wrapper, replacement))
+            setattr(wrapper, _MARK, _Mark(wrapper, replacement, original))
             replacement.put()
 
     def _unbounded(self, kind: type[object]) -> list[tuple[str, Foreign]]:
         """Return the texts of a class, with their names, that are not bounded."""
         if not is_ir_class(kind):
             return []
-        texts = [(name, vars(kind).get(name) or self._inherited_text(kind, name)) for name in _TEXTS]
+        defined: list[tuple[str, Foreign]] = [(name, vars(kind).get(name)) for name in _TEXTS]
+        texts = [(name, self._inherited_text(kind, name) if text is None else text) for name, text in defined]
         # A block may have put into the class what it inherits: one that says nothing, or that of a layout.
         short = [None, object.__repr__]
         short += [vars(base).get(name) for base in self._layouts(kind) for name in _TEXTS]
@@ -166,7 +188,8 @@ class BoundedIR:
         """
         if kind is self.root:
             return object.__str__ if name == "__str__" else None
-        owner = next(base for base in kind.__mro__ if name in vars(base))
+        # What this hook has added to a class hides nothing that stands behind it.
+        owner = next(base for base in kind.__mro__ if name in vars(base) and not _is_added(base, name))
         return None if owner is object or is_ir_class(owner) else vars(owner)[name]
 
     def _init_subclass(self) -> Foreign:
@@ -190,13 +213,13 @@ class BoundedIR:
     def _is_made(self, kind: type[object]) -> None:
         """Wrap the texts that a new class has by now, others before its first node or text.  Never raises."""
         try:
-            self._wrap_texts(kind)
+            self._wrap_texts(kind, is_made=False)
             self._new.append(weakref.ref(kind))
             self._writer.before_next.append(self._wrap_new)
             if self._first_node_hook is None:
                 self._watch_first_node()
         except Exception:
-            log.debug("lowering-hooks could not bound the text of %s", name_of(kind), exc_info=True)
+            tell(logging.DEBUG, "lowering-hooks could not bound the text of %s", name_of(kind), exc_info=True)
 
     def _watch_first_node(self) -> None:
         # PyTorch 2.0-2.15: every node's constructor calls it; if missing: the next text wraps the rest.
@@ -224,8 +247,9 @@ class BoundedIR:
                 kind = reference()
                 if kind is not None:
                     self._wrap_texts(kind)
-        except Exception:
-            log.debug("lowering-hooks could not bound the text of a new IR class", exc_info=True)
+        except Exception as error:
+            what = type(error).__name__
+            tell_later(logging.DEBUG, "lowering-hooks could not bound the text of a new IR class: %s", what)
 
 
 def _classes(root: type[object]) -> Iterator[type[object]]:
@@ -249,5 +273,11 @@ def _replacement(text: Foreign) -> Replacement | None:
     """Return the replacement that put a text where it stands; None where the text has no mark of its own."""
     mark: Foreign = getattr(text, _MARK, None) if type(text) is types.FunctionType else None
     # By the name of its class: it may be the mark of another copy of the package, whose wrapper does as well.
-    wrapper, replacement = mark if type(mark).__name__ == _Mark.__name__ else (None, None)
-    return replacement if wrapper is text else None
+    is_mark = type(mark).__name__ == _Mark.__name__
+    return mark.replacement if is_mark and mark.wrapper is text else None
+
+
+def _is_added(kind: type[object], name: str) -> bool:
+    """Whether a class has a text only because a wrapper was put there."""
+    replacement = _replacement(vars(kind).get(name))
+    return replacement is not None and replacement.owner is kind and replacement.adds

@@ -21,13 +21,12 @@ from ..inductor.modules import lowering_in_progress
 from ..inductor.nodes import BOXES, unboxed
 from ..inductor.site import NOWHERE, Site, node_in_progress, site_of
 from ..records import Records, in_words
+from ..telling import tell_later
 from .limit import MAX_CHARACTERS, MAX_NODES, TOO_LONG, TOO_MANY, Text
 
 if TYPE_CHECKING:
     from ..inductor.objects import Argument, Foreign, IRNode, Target
     from ..settings import BoundedIRMode
-
-log = logging.getLogger("lowering_hooks")
 
 
 # A bounded text writes at most this many nodes without a name inside one another in full: a view of a view of
@@ -120,6 +119,11 @@ class Writer:
                     current.stop(current.characters, TOO_LONG)
             return written
 
+        # CPython 3.10-3.13: `pprint` knows the text of a dataclass by the name of what it wraps; if it does
+        # not: it writes one in a single line.
+        generated = vars(original).get("__wrapped__") if hasattr(original, "__dict__") else None
+        if "__create_fn__" in getattr(generated, "__qualname__", ""):
+            text.__wrapped__ = generated  # type: ignore[attr-defined]
         return text
 
     def operator(
@@ -199,9 +203,10 @@ class Writer:
             target, site = subject.asked_for()
             self._records.cut(target, site, seconds, characters, shown=subject.is_shown)
             self._log_cut(target, characters, problem)
-        except Exception:
+        except Exception as error:
             # A count and a log line are not worth a failed compile.
-            log.debug("lowering-hooks could not count a text that it cut", exc_info=True)
+            what = type(error).__name__
+            tell_later(logging.DEBUG, "lowering-hooks could not count a text that it cut: %s", what)
         return f"{written}{note}"
 
     def _log_cut(self, target: str, characters: int, problem: str) -> None:
@@ -210,7 +215,8 @@ class Writer:
         self._logged.add(target)
         if characters > MAX_CHARACTERS:
             problem = f"it has at least {in_words(characters)}"
-        log.info(
+        tell_later(
+            logging.INFO,
             "lowering-hooks cut Inductor's text of %s: %s; lowering_hooks.report() lists all that were cut",
             target,
             problem,

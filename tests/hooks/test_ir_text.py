@@ -256,6 +256,23 @@ def test_a_class_that_cannot_be_wrapped(bounded) -> None:
     assert is_wrapped(type("Other", (bounded.root,), {"__str__": lambda node: ""}))
 
 
+def test_a_text_without_a_truth_value(bounded) -> None:
+    """What makes a text may be an object of any kind, and is bounded like another."""
+
+    class Odd:
+        def __bool__(self) -> bool:
+            raise RuntimeError("neither true nor false")
+
+        def __call__(self) -> str:
+            return "its own"
+
+    kind = type("Kind", (bounded.root,), {"__str__": Odd()})
+    str(bounded.root())
+    assert str(kind()) == "its own"
+    assert is_wrapped(kind)
+    assert bounded.conflicts() == ()
+
+
 @pytest.mark.parametrize("mode", [True, "auto", False])
 def test_a_text_with_arguments(stand, mode) -> None:
     """The text of a node may take arguments, as that of Inductor's computations up to 2.5: it is given them."""

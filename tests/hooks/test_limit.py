@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import gc
 import logging
+import pprint
 import threading
 import types
 import weakref
@@ -20,6 +21,7 @@ from lowering_hooks.hooks.limit import MAX_CHARACTERS, MAX_NODES, Stop, Text
 from lowering_hooks.hooks.writing import Writer
 from lowering_hooks.inductor.site import NOWHERE, Site
 from lowering_hooks.records import Records
+from lowering_hooks.telling import tell_the_rest
 
 CUT = "\n... lowering-hooks cut this text of Inductor's: "
 HOW = "; LOWERING_HOOKS_BOUNDED_IR=off has it written whole, however long that takes"
@@ -513,6 +515,83 @@ def test_a_text_that_a_class_borrows(kit) -> None:
     assert not wrapped(kit.node)
 
 
+def test_a_mixin_behind_an_ir_class(stand) -> None:
+    """Its text is the one of the class, as without the hook, since no IR class before it defines one."""
+    del stand.ir.IRNode.__str__
+
+    class Mixin:
+        def __str__(self) -> str:
+            return "mixin"
+
+    class Bare(stand.ir.IRNode):
+        pass
+
+    class Before(stand.ir.IRNode, Mixin):
+        pass
+
+    kit = Kit(stand)
+    assert wrapped(kit.base)
+
+    class Behind(kit.base, Mixin):
+        pass
+
+    class Further(Bare, Mixin):
+        pass
+
+    str(kit.base())
+    kinds: list[Any] = [Before, Behind, Further]
+    assert [str(kind()) for kind in kinds] == ["mixin"] * 3
+    assert all(map(wrapped, kinds))
+    assert not wrapped(Bare)
+    kit.hook.remove()
+    assert [str(kind()) for kind in kinds] == ["mixin"] * 3
+    assert not any("__str__" in vars(kind) for kind in [Bare, *kinds])
+
+
+def test_a_dataclass_with_a_mixin(kit) -> None:
+    """Its decorator generates the text that it generates without the hook, and not what the mixin has."""
+
+    class Mixin:
+        def __repr__(self) -> str:
+            return "mixin"
+
+    @dataclasses.dataclass
+    class Made(Mixin, kit.base):
+        x: int = 1
+
+    str(kit.base())  # before which later classes are wrapped
+    assert repr(Made(3)).endswith("Made(x=3)")
+    assert wrapped(Made, "__repr__")
+
+
+def test_pprint(kit) -> None:
+    """It writes a dataclass over several lines, as without the hook."""
+
+    @dataclasses.dataclass
+    class Made(kit.base):
+        first: str
+        second: str
+
+    made = Made("a" * 60, "b" * 60)
+    str(kit.base())
+    assert wrapped(Made, "__repr__")
+    hooked = pprint.pformat(made)
+    kit.hook.remove()
+    assert hooked == pprint.pformat(made)
+    assert len(hooked.splitlines()) == 2
+
+
+def test_a_text_that_was_taken_elsewhere(kit) -> None:
+    """A class that took it under another name has Inductor's own once it is removed."""
+    own = kit.node.__str__
+
+    class Taking(kit.base):
+        __repr__ = kit.node.__str__
+
+    kit.hook.remove()
+    assert vars(Taking)["__repr__"] is vars(kit.node)["__str__"] is not own
+
+
 def test_a_text_from_a_mixin(kit) -> None:
     """It is wrapped in the class that is an IR class; one from object or an IR class is not."""
 
@@ -529,9 +608,10 @@ def test_a_text_from_a_mixin(kit) -> None:
     class Plain(kit.node):
         pass
 
+    str(kit.base())  # before which later classes are wrapped
+    assert str(Mixed()) == "mixin"
     assert wrapped(Mixed)
     assert not hasattr(Mixin.__str__, "__wrapped__")
-    assert str(Mixed()) == "mixin"
     for kind in (Both, Plain):
         assert "__str__" not in vars(kind)
     kit.node.__str__ = lambda self: "theirs"
@@ -694,6 +774,8 @@ def test_whose_text_was_cut(kit, caplog) -> None:
         ("lib.op.default", "3", "node", 1),
         ("lib.made.default", "", "", 2),
     ]
+    assert caplog.records == [], "a logging handler may ask for a text"
+    tell_the_rest()
     lines = [record.getMessage() for record in caplog.records]
     assert [line.split(": ")[0] for line in lines] == [
         f"lowering-hooks cut Inductor's text of {name}"

@@ -22,6 +22,7 @@ from torch._inductor import ir
 import lowering_hooks
 from lowering_hooks.hooks import writing
 from lowering_hooks.hooks.limit import MAX_CHARACTERS, MAX_NODES
+from lowering_hooks.telling import tell_the_rest
 
 CUT = "... lowering-hooks cut this text of Inductor's: "
 HOW = "LOWERING_HOOKS_BOUNDED_IR=off has it written whole"
@@ -630,6 +631,7 @@ def test_the_line_of_a_target(caplog) -> None:
 
     for _ in range(3):
         str(Told("buf1", ladder(60)))
+    tell_the_rest()
     lines = [r.getMessage() for r in caplog.records if "Told" in r.getMessage()]
     assert len(lines) == 1
     assert "lowering-hooks cut Inductor's text of Told: it has at least 1" in lines[0]
