@@ -6,16 +6,21 @@ import atexit
 import json
 import logging
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, cast, get_type_hints
 
 from .inductor.modules import loaded
 from .records import OpReport, Report
+from .telling import tell
 
 if TYPE_CHECKING:
     from .manager import Manager
 
-log = logging.getLogger("lowering_hooks")
+
+# What `write_at_exit` has registered in this process.
+_writers: Final[list[Callable[[], None]]] = []
 
 
 def write_at_exit(pattern: str, manager: Manager) -> None:
@@ -28,27 +33,39 @@ def write_at_exit(pattern: str, manager: Manager) -> None:
         manager: The manager whose status and report are written.
     """
     pattern = str(Path(pattern).absolute())  # the process may change its folder
+    process = os.getpid()
 
     def write() -> None:
-        if loaded() is None:
+        # A forked process, such as those in which Inductor compiles, may have nothing to report.
+        if loaded() is None or (os.getpid() != process and not manager.report().ops):
             return
         path = Path(pattern.replace("%p", str(os.getpid())))
         try:
-            _replace(path, json.dumps(contents(manager), indent=2) + "\n")
+            _write(path, json.dumps(contents(manager), indent=2) + "\n")
         except Exception as error:
-            log.warning("lowering-hooks wrote no report to LOWERING_HOOKS_REPORT=%r: %s", pattern, error)
+            tell(
+                logging.WARNING,
+                "lowering-hooks wrote no report to LOWERING_HOOKS_REPORT=%r: %s",
+                pattern,
+                error,
+            )
 
+    _writers.append(write)
     atexit.register(write)
-
-    def write_if_any() -> None:
-        # Inductor's own compile processes are forked as well, and have nothing to report.
-        if manager.report().ops:
-            write()
 
     # Processes that multiprocessing forks end without atexit.
     from multiprocessing import util
 
-    util.register_after_fork(write, lambda _: util.Finalize(None, write_if_any, exitpriority=0))
+    util.register_after_fork(write, lambda _: util.Finalize(None, write, exitpriority=0))
+
+
+def write_nothing() -> None:
+    """Take back :func:`write_at_exit`: the command line is no run that anybody wants a report of.
+
+    Its report would take the place of that of a run where the file has no ``%p``.
+    """
+    while _writers:
+        atexit.unregister(_writers.pop())
 
 
 def contents(manager: Manager) -> dict[str, Any]:
@@ -83,8 +100,12 @@ def read(text: str) -> tuple[dict[str, Any], Report]:
 
 
 def _op(found: Any) -> OpReport:
+    if not isinstance(found, dict):
+        raise ValueError(f"not a report of lowering-hooks: {found!r} among ops, expected an object")  # noqa: TRY004
+    # A newer version of lowering-hooks may have written more.
+    known = {name: value for name, value in cast("dict[str, Any]", found).items() if name in OpReport._fields}
     try:
-        op = OpReport(**found)
+        op = OpReport(**known)
     except TypeError as error:
         raise ValueError(f"not a report of lowering-hooks: {error}") from None
     for name, kind in get_type_hints(OpReport).items():
@@ -95,8 +116,17 @@ def _op(found: Any) -> OpReport:
     return op
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that nobody ever finds half of it."""
+def _write(path: Path, text: str) -> None:
+    """Write a file so that nobody ever finds half of it; write to a device or a pipe as it is."""
+    # /dev/stdout leads to whatever the output is, which may be a file with more in it.
+    is_stream = path.is_symlink() and path.parts[1:2] in (("dev",), ("proc",))
+    if is_stream or (path.exists() and not stat.S_ISREG(path.stat().st_mode)):
+        # Without waiting for somebody who reads a pipe.
+        flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+        with open(os.open(path, flags), "w", encoding="utf-8") as stream:  # noqa: PTH123
+            stream.write(text)
+        return
+    path = path.resolve()  # a link stays one
     draft = Path(f"{path}.{os.getpid()}.part")
     try:
         draft.write_text(text, encoding="utf-8")

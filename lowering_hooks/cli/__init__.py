@@ -20,6 +20,7 @@ from ..inductor.versions import installed_version, torch_is_there, torch_version
 from ..records import text_within
 from . import check, demo
 from .compile_process import WorkerError
+from .loaded_by_torch import line_of, why_torch_does_not_load_it
 
 if TYPE_CHECKING:
     from ..records import Report
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check, 130 where it was interrupted, 141 where nobody reads the output any more.
     """
     options = parser().parse_args(arguments)
+    report_file.write_nothing()
     try:
         exit_status = _run(options)
         sys.stdout.flush()
@@ -138,10 +140,13 @@ def _run(options: argparse.Namespace) -> int:
 def _status(*, as_json: bool) -> int:
     problem = import_problem()
     status = lowering_hooks.status()
+    not_loaded = why_torch_does_not_load_it()
     if as_json:
-        print(json.dumps(status.as_dict() | {"import_error": problem}, indent=2))
+        found = status.as_dict() | {"import_error": problem, "not_loaded_by_torch": not_loaded}
+        print(json.dumps(found, indent=2))
     else:
         print(status)
+        print(line_of(not_loaded))
         if problem and torch_is_there():
             print(f"Inductor could not be imported: {problem}")
     return 0

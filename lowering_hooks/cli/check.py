@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Final
 
 import lowering_hooks
@@ -17,6 +17,7 @@ from ..describe.words import counted
 from ..inductor.modules import import_problem
 from . import compile_process, demo
 from .compile_process import OURS, STOCK, Ended, Spec, WorkerError
+from .loaded_by_torch import line_of, why_torch_does_not_load_it
 
 if TYPE_CHECKING:
     from ..status import Status
@@ -38,6 +39,7 @@ class Verdict:
         status: What is hooked in this process.
         compiled: How the compile with lowering-hooks compares with stock's; None where there was none.
         stock_characters: The size of the text that stock logged; None where there was none.
+        not_loaded_by_torch: What keeps ``import torch`` from loading lowering-hooks; None where nothing does.
     """
 
     exit_status: int
@@ -45,6 +47,7 @@ class Verdict:
     status: Status
     compiled: demo.Row | None = None
     stock_characters: int | None = None
+    not_loaded_by_torch: str | None = field(default_factory=why_torch_does_not_load_it)
 
     @property
     def ok(self) -> bool:
@@ -61,12 +64,13 @@ class Verdict:
                 "status": self.status.as_dict(),
                 "compiled": None if self.compiled is None else asdict(self.compiled),
                 "stock_characters": self.stock_characters,
+                "not_loaded_by_torch": self.not_loaded_by_torch,
             },
             indent=2,
         )
 
     def __str__(self) -> str:
-        lines = [str(self.status), ""]
+        lines = [str(self.status), line_of(self.not_loaded_by_torch), ""]
         row = self.compiled
         if row is not None:
             rows = {
