@@ -82,11 +82,13 @@ class Choice(NamedTuple):
         strategy: The strategy for that version.
         reason: One sentence that says why, and what to do about it where something can be done.
         verified: Whether the version belongs to a series of :data:`RELEASES`.
+        upgrade_may_help: Whether a later table may have the version, which is not older than all of this one.
     """
 
     strategy: Strategy
     reason: str
     verified: bool
+    upgrade_may_help: bool = False
 
 
 def release_of(version: str) -> Release | None:
@@ -114,7 +116,8 @@ def choose(version: str) -> Choice:
     try:
         packaging = _packaging_version()
     except Exception as error:
-        return _unverified(f"the version of PyTorch cannot be read: {type(error).__name__}: {error}")
+        problem = f"the version of PyTorch cannot be read: {type(error).__name__}: {error}"
+        return Choice("set_proxy", f"{problem}; install the package packaging again", verified=False)
     row = release_of(version)
     if row is not None:
         return Choice(
@@ -123,23 +126,20 @@ def choose(version: str) -> Choice:
             verified=True,
         )
     series = _series_of(version)
+    oldest, newest = RELEASES[-1].series, RELEASES[0].series
     if series is None:
-        what = f"{str(version)!r} is no version number that packaging.version can read"
-    elif packaging.Version(series) > packaging.Version(RELEASES[0].series):
-        what = f"PyTorch {version} is newer than {RELEASES[0].series}, the last verified series"
+        return _unverified(f"{str(version)!r} is no version number that packaging.version can read")
+    if packaging.Version(series) > packaging.Version(newest):
+        what = f"PyTorch {version} is newer than {newest}, the last verified series"
     else:
-        oldest, newest = RELEASES[-1].series, RELEASES[0].series
         what = f"PyTorch {version} does not belong to a verified series ({oldest} to {newest})"
-    return _unverified(what)
+    return _unverified(what, upgrade_may_help=packaging.Version(series) > packaging.Version(oldest))
 
 
-def _unverified(what: str) -> Choice:
-    return Choice(
-        "set_proxy",
-        f"{what}; upgrade lowering-hooks for a table that has it, or set "
-        "LOWERING_HOOKS_STRATEGY=call_function to hook call_function unverified",
-        verified=False,
-    )
+def _unverified(what: str, *, upgrade_may_help: bool = False) -> Choice:
+    upgrade = "upgrade lowering-hooks for a table that has it, or " if upgrade_may_help else ""
+    advice = f"{upgrade}set LOWERING_HOOKS_STRATEGY=call_function to hook call_function unverified"
+    return Choice("set_proxy", f"{what}; {advice}", verified=False, upgrade_may_help=upgrade_may_help)
 
 
 def _series_of(version: str) -> str | None:

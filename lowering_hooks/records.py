@@ -170,7 +170,8 @@ def _row(op: OpReport) -> tuple[str, ...]:
 
 def _namespace(op: str) -> str:
     """Return the namespace of ``"ns::op"`` or ``"ns.op.overload"``."""
-    return op.partition("::")[0] if "::" in op else op.partition(".")[0]
+    # PyTorch 2.0-2.15: a namespace may have dots, and neither name of an op has any.
+    return op.partition("::")[0] if "::" in op else op.rsplit(".", 2)[0]
 
 
 def in_words(characters: int) -> str:

@@ -75,6 +75,15 @@ def test_a_namespace_that_is_allowed_by_now(name) -> None:
     assert found.report(lambda namespace: namespace == "lib").not_allowed == ()
 
 
+@pytest.mark.parametrize("name", ["my.lib.op.default", "my.lib::op"])
+def test_a_namespace_with_a_dot(name) -> None:
+    """The advice names all of it."""
+    found = Records()
+    found.fell_back(name, allowed=False)
+    assert found.report().not_allowed == ("my.lib",)
+    assert found.report(lambda namespace: namespace == "my.lib").not_allowed == ()
+
+
 def test_what_was_not_allowed_but_made_no_fallback() -> None:
     """There is nothing to advise."""
     found = Records()

@@ -104,16 +104,38 @@ def test_without_packaging(monkeypatch) -> None:
     monkeypatch.setattr("lowering_hooks.compat.releases._packaging_version", import_it)
     choice = compat.choose("2.12.1")
     assert (choice.strategy, choice.verified) == ("set_proxy", False)
-    assert "cannot be read: ImportError: no module named packaging; upgrade lowering-hooks" in choice.reason
+    assert (
+        "cannot be read: ImportError: no module named packaging; install the package packaging again"
+        in choice.reason
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "helps"),
+    [("2.99.0", True), ("3.0", True), ("1.13.1", False), ("main", False), ("0+unknown", False)],
+)
+def test_the_advice_for_an_unverified_version(version, helps) -> None:
+    """An upgrade is for a PyTorch that a later table may have; the strategy is for any."""
+    choice = compat.choose(version)
+    assert choice.upgrade_may_help is helps
+    assert ("upgrade lowering-hooks" in choice.reason) is helps
+    assert choice.reason.endswith(
+        "set LOWERING_HOOKS_STRATEGY=call_function to hook call_function unverified"
+    )
 
 
 def test_a_gap_in_the_table(monkeypatch) -> None:
     """A series in it is of no verified series, and is not newer than the last one either."""
     rows = [row for row in compat.RELEASES if row.series in ("2.15", "2.12", "2.9", "2.4")]
     monkeypatch.setattr("lowering_hooks.compat.releases.RELEASES", rows)
-    for version in ("2.14.1", "2.11.0", "2.5.1", "2.3.0"):
+    for version, what in [
+        ("2.14.1", "upgrade"),
+        ("2.11.0", "upgrade"),
+        ("2.5.1", "upgrade"),
+        ("2.3.0", "set"),
+    ]:
         reason = compat.choose(version).reason
-        assert f"PyTorch {version} does not belong to a verified series (2.4 to 2.15); upgrade" in reason
+        assert f"PyTorch {version} does not belong to a verified series (2.4 to 2.15); {what} " in reason
     assert "2.16.0 is newer than 2.15, the last verified series" in compat.choose("2.16.0").reason
 
 
