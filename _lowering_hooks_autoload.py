@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 
 # The warning that was given, if any: both entry points may fail in one process, and one WARNING is enough.
 _warnings: list[str] = []
@@ -36,11 +37,15 @@ def _apply(*, with_vllm_kernels: bool = False) -> None:
             from lowering_hooks.compat.namespaces import VLLM_KERNELS
 
             lowering_hooks.allow(*VLLM_KERNELS)
+            # vLLM has put its own proxy into Inductor by now, in the place of the one of set_proxy.
+            if lowering_hooks.status().state == "displaced":
+                lowering_hooks.apply()
     except Exception as error:
         if not _warnings:
             _warnings.append(f"{type(error).__name__}: {error}")
-            logging.getLogger("lowering_hooks").warning(
-                "lowering-hooks could not be imported; PyTorch runs as if it were not installed; "
-                "LOWERING_HOOKS=0 ends this message: %s",
-                *_warnings,
-            )
+            with suppress(Exception):  # a logging handler of others may raise
+                logging.getLogger("lowering_hooks").warning(
+                    "lowering-hooks could not be imported; PyTorch runs as if it were not installed; "
+                    "LOWERING_HOOKS=0 ends this message: %s",
+                    *_warnings,
+                )

@@ -8,6 +8,7 @@ on.
 from __future__ import annotations
 
 import functools
+import itertools
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias, cast
@@ -114,6 +115,26 @@ def lowering_class_of(graph: types.ModuleType) -> Foreign:
         return next(own, found)
     except Exception:  # the module, the class and its bases may be objects of any kind
         return None
+
+
+def passes_over(found: Foreign, own: Foreign) -> Callable[..., object] | None:
+    """Return the ``call_function`` of a class derived from ``own`` that does not call the one of ``own``.
+
+    None where there is none, or where it cannot be seen what it calls.  Never raises.
+
+    Args:
+        found: What ``torch._inductor.graph`` has as ``GraphLowering``.
+        own: The class that it defined itself: see :func:`lowering_class_of`.
+    """
+    try:
+        derived = itertools.takewhile(lambda kind: kind is not own, type.mro(found))
+        standing = next(vars(kind)["call_function"] for kind in derived if "call_function" in vars(kind))
+        codes = [function.__code__ for function in wrapped_functions(standing) if _is_function(function)]
+    except Exception:  # nothing is derived, or the class and its bases are objects of any kind
+        return None
+    # By its name, as in `super().call_function(...)`.
+    calls_it = any("call_function" in _names_used(code) for code in codes)
+    return None if calls_it or not codes else cast("Callable[..., object]", standing)
 
 
 def wraps(outer: Foreign, inner: Callable[..., object]) -> bool:

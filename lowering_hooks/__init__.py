@@ -23,6 +23,7 @@ from .manager import Manager
 from .records import OpReport, Report
 from .settings import Request, read
 from .status import State, Status
+from .telling import tell
 
 if TYPE_CHECKING:
     from .namespaces import Allowing
@@ -197,7 +198,8 @@ try:
     _manager.request()
 except Exception:
     # The import of PyTorch must not fail because this package cannot be applied.
-    logging.getLogger("lowering_hooks").warning(
+    tell(
+        logging.WARNING,
         "lowering-hooks could not be applied; PyTorch runs as if it were not installed; "
         "LOWERING_HOOKS=0 ends this message",
         exc_info=True,
@@ -209,6 +211,9 @@ if _settings.report is not None and _settings.off is None:
 
         write_at_exit(_settings.report, _manager)
     except Exception:
-        logging.getLogger("lowering_hooks").warning(
-            "lowering-hooks will write no report to LOWERING_HOOKS_REPORT=%r", _settings.report, exc_info=True
+        tell(
+            logging.WARNING,
+            "lowering-hooks will write no report to LOWERING_HOOKS_REPORT=%r",
+            _settings.report,
+            exc_info=True,
         )

@@ -49,6 +49,27 @@ class AskedTexts(NamedTuple):
         return self.mode is not False
 
 
+class Asked(NamedTuple):
+    """What is asked for, as a whole: one assignment replaces it, whoever comes in between.
+
+    Attributes:
+        strategy: The strategy.
+        texts: Which texts of IR nodes are to be bounded.
+    """
+
+    strategy: AskedStrategy
+    texts: AskedTexts
+
+    @property
+    def needs_inductor(self) -> bool:
+        """Whether a part of it can only be settled for a loaded Inductor."""
+        return self.strategy.needs_inductor or self.texts.needs_inductor
+
+    def is_same_as(self, other: Asked) -> bool:
+        """Whether nothing was asked for anew since ``other``."""
+        return self.strategy is other.strategy and self.texts is other.texts
+
+
 def differs(
     asked: AskedStrategy | AskedTexts,
     settled: tuple[AskedStrategy | AskedTexts, Inductor | None],

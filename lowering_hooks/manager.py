@@ -14,7 +14,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from .asked import AskedStrategy, AskedTexts, expected
+from .asked import Asked, AskedStrategy, AskedTexts, expected
 from .compat import Strategy, choose
 from .inductor.loading import LoadingFinder, half_imported
 from .inductor.modules import GRAPH, Inductor, loaded
@@ -24,12 +24,11 @@ from .namespaces import Namespaces
 from .records import Records, Report
 from .settings import BoundedIRMode, Request, Settings, bounded_ir_mode, requested
 from .standing import Means, Message, StandingStrategy, StandingTexts, described, what_to_do
-from .status import Idle, State, Status
+from .status import Hooked, Idle, State, Status
+from .telling import tell, tell_the_rest
 
 if TYPE_CHECKING:
     from .hooks import Writer
-
-log = logging.getLogger("lowering_hooks")
 
 # `Manager._settle` goes round at most this often, each time because another request came in meanwhile.
 _MAX_ROUNDS: Final = 100
@@ -51,15 +50,20 @@ class Manager:
         self._settings = settings
         self._lock = threading.RLock()
         self._settling = False
-        self._finder = LoadingFinder(GRAPH, self._settle)
+        self._finder = LoadingFinder(GRAPH, self._inductor_was_loaded)
         self._has_warned = False
         # As `bounded_ir()` was called last, whatever `remove()` did since.
         self._ir_mode: BoundedIRMode = settings.bounded_ir
         self._writer: Writer | None = None  # once Inductor is there
         self.namespaces = Namespaces(settings.namespaces)
         self.records = Records()
-        self._strategy = StandingStrategy(self.namespaces, self.records, settings.detail)
-        self._texts = StandingTexts()
+        # What was asked for last; what `bounded_ir()` asked for since, with the request that it was for.
+        self._request = Asked(AskedStrategy(None, Idle("inactive", "not applied")), AskedTexts(mode=False))
+        self._only_texts: tuple[Asked, AskedTexts] = self._request, self._request.texts
+        self._strategy = StandingStrategy(
+            self._request.strategy, self.namespaces, self.records, settings.detail
+        )
+        self._texts = StandingTexts(self._request.texts)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
 
@@ -88,46 +92,50 @@ class Manager:
         if request == "none":
             asked = AskedStrategy(None, Idle("inactive", "strategy none was asked for"))
         else:
-            asked = AskedStrategy(request, self._strategy.asked.otherwise)
-        self._strategy.asked = asked
-        self._texts.asked = AskedTexts(self._ir_mode)
+            asked = AskedStrategy(request, self._request.strategy.otherwise)
+        self._request = Asked(asked, AskedTexts(self._ir_mode))
         self._wait_and_settle()
 
     def remove(self) -> Status:
         """See :func:`lowering_hooks.remove`."""
-        if self._strategy.asked.strategy is not None:
-            self._strategy.asked = AskedStrategy(None, Idle("removed", "removed by remove()"))
-        self._texts.asked = AskedTexts(mode=False)
+        strategy = self._request.strategy
+        if strategy.strategy is not None:
+            strategy = AskedStrategy(None, Idle("removed", "removed by remove()"))
+        self._request = Asked(strategy, AskedTexts(mode=False))
         return self.status()
 
     def bounded_ir(self, enabled: BoundedIRMode) -> Status:
         """See :func:`lowering_hooks.bounded_ir`."""
         mode = bounded_ir_mode(enabled)
         self._ir_mode = mode
-        self._texts.asked = AskedTexts(mode=False) if self._settings.off is not None else AskedTexts(mode)
-        self._texts.follow()
+        asked = AskedTexts(mode=False) if self._settings.off is not None else AskedTexts(mode)
+        self._only_texts = self._request, asked
+        self._texts.follow(self._asked().texts)
         self._wait_and_settle()
         return self.status()
 
     def report(self) -> Report:
         """See :func:`lowering_hooks.report`."""
+        tell_the_rest()
         return self.records.report(self.namespaces.allows)
 
+    def _asked(self) -> Asked:
+        """Return what is asked for by now."""
+        request, (base, texts) = self._request, self._only_texts
+        return request._replace(texts=texts) if base is request else request
+
     def _wait_and_settle(self) -> None:
-        if self._needs_inductor():
+        if self._asked().needs_inductor:
             with suppress(Exception):  # what is loaded is hooked all the same, and the rest is told
                 self._finder.install()
         self._settle()
         if self._waits_in_vain() and not self._has_warned:
             self._has_warned = True
-            log.warning("nothing is hooked yet: %s; LOWERING_HOOKS=0 ends this message", _NOT_ASKED)
-
-    def _needs_inductor(self) -> bool:
-        return self._strategy.asked.needs_inductor or self._texts.asked.needs_inductor
+            tell(logging.WARNING, "nothing is hooked yet: %s; LOWERING_HOOKS=0 ends this message", _NOT_ASKED)
 
     def _waits_in_vain(self) -> bool:
         """Whether something waits for an import of Inductor that nobody will tell of."""
-        if self._finder.is_installed() or not self._needs_inductor():
+        if self._finder.is_installed() or not self._asked().needs_inductor:
             return False
         return self._complete_inductor() is None and torch_is_there()
 
@@ -136,19 +144,23 @@ class Manager:
     def status(self) -> Status:
         """See :func:`lowering_hooks.status`."""
         self._settle()
-        version, found = installed_version("lowering-hooks"), torch_version()
-        asked = self._strategy.asked.strategy
-        waiting = None if asked is None else expected(asked, found, choose(str(found)))
+        tell_the_rest()
+        found, asked = torch_version(), self._asked()
+        request = asked.strategy.strategy
+        waiting = None if request is None else expected(request, found, choose(str(found)))
         with self._lock:
-            state, strategy, reason, conflicts = _in_words(self._strategy, waiting)
+            is_settled = self._strategy.is_settled(asked.strategy)
+            state, strategy, reason, conflicts = _in_words(
+                self._strategy.standing, waiting, is_settled=is_settled
+            )
             if self._texts.problem:
                 reason += f"; {self._texts.problem}"
-            bounded_ir = self._texts.state()
+            bounded_ir = self._texts.state(asked.texts)
             conflicts += self._texts.conflicts()
         if self._waits_in_vain():
             reason += f"; {_NOT_ASKED}"
         return Status(
-            version=version,
+            version=installed_version("lowering-hooks"),
             torch_version=found,
             strategy=strategy,
             state=state,
@@ -160,45 +172,57 @@ class Manager:
 
     # From what is asked for to what stands.
 
+    def _inductor_was_loaded(self) -> None:
+        """Settle inside the import of Inductor, which must not fail for it."""
+        try:
+            self._settle()
+        except Exception:
+            tell(logging.WARNING, "lowering-hooks could not be applied to Inductor", exc_info=True)
+
     def _settle(self) -> None:
         """Move what stands towards what is asked for, as far as the loaded Inductor allows.
 
         Never raises: it runs inside other people's imports.
         """
         for _ in range(_MAX_ROUNDS):
-            inductor = self._complete_inductor()
-            if not self._strategy.differs(inductor) and not self._texts.differs(inductor):
+            asked, inductor = self._asked(), self._complete_inductor()
+            strategy_differs = self._strategy.differs(asked.strategy, inductor)
+            if not strategy_differs and not self._texts.differs(asked.texts, inductor):
                 return
-            means = None  # what is asked for from here on waits for the next round
-            if inductor is not None and self._needs_inductor():
-                means = self._means(inductor)
+            means = None
+            if inductor is not None and asked.needs_inductor:
+                means = self._means(asked, inductor)
                 if means is None:
                     return
             messages: list[Message] = []
             with self._lock:
                 if self._settling:
                     return  # the call that this one has interrupted goes on until all is settled
+                if not self._asked().is_same_as(asked):
+                    continue
                 self._settling = True
                 try:
-                    messages += self._strategy.settle(means)
-                    messages += self._texts.settle(means)
+                    messages += self._texts.settle(asked.texts, means)
+                    if means is not None:
+                        means = means._replace(bounds_texts=self._texts.stand())
+                    messages += self._strategy.settle(asked.strategy, means)
                 finally:
                     self._settling = False
             for level, message in messages:
-                log.log(level, "%s", message)
+                tell(level, "%s", message)
 
     def _complete_inductor(self) -> Inductor | None:
         """Return the loaded Inductor; None while it is being imported."""
         inductor = loaded()
         return inductor if inductor is not None and self._finder.is_complete(inductor.graph) else None
 
-    def _means(self, inductor: Inductor) -> Means | None:
+    def _means(self, asked: Asked, inductor: Inductor) -> Means | None:
         """Import what it takes to hook ``inductor``: nothing may be imported once the lock is held."""
         try:
             from . import hooks
         except Exception as error:
             if not half_imported(sys.modules.get(f"{__package__}.hooks")):
-                self._give_up(inductor, error)
+                self._give_up(asked, inductor, error)
             return None
         if half_imported(hooks):
             return None  # the thread that is in the middle of importing it settles afterwards
@@ -207,38 +231,41 @@ class Manager:
         version = torch_version()
         return Means(inductor, version, choose(str(version)), hooks, self._writer)
 
-    def _give_up(self, inductor: Inductor, error: Exception) -> None:
+    def _give_up(self, asked: Asked, inductor: Inductor, error: Exception) -> None:
         """Settle for nothing, where the package ``hooks`` cannot be imported."""
         problem = described(error)
         with self._lock:
-            self._strategy.give_up(inductor, problem)
-            self._texts.give_up(inductor)
+            self._strategy.give_up(asked.strategy, inductor, problem)
+            self._texts.give_up(asked.texts, inductor, "" if asked.strategy.needs_inductor else problem)
         text = "nothing is hooked and PyTorch runs as without lowering-hooks: %s; %s"
-        log.warning(text, problem, what_to_do(error))
+        tell(logging.WARNING, text, problem, what_to_do(error))
 
 
 def _in_words(
-    strategy: StandingStrategy, waiting: tuple[State, Strategy, str] | None
+    standing: Idle | Hooked, waiting: tuple[State, Strategy, str] | None, *, is_settled: bool
 ) -> tuple[State, Strategy, str, tuple[str, ...]]:
     """Tell what stands, else what is asked for, else why nothing is; and what others have done.
 
     Args:
-        strategy: What was asked for, and the hook that stands.
+        standing: The hook that stands, or why none does.
         waiting: What the status is to say while a request waits for Inductor; None where none waits.
+        is_settled: Whether what is asked for was settled.
     """
-    standing, is_settled, inductor = strategy.standing, strategy.is_settled(), loaded()
-    conflicts = vllm_conflict(inductor) if inductor is not None else ()
+    inductor = loaded()
     if isinstance(standing, Idle):
+        conflicts = () if inductor is None else vllm_conflict(inductor, is_inside=False)
         if waiting is None or is_settled:
             return standing.state, "none", standing.reason, conflicts
         return *waiting, conflicts
     hook = standing.hook
-    conflicts += hook.conflicts()
     by = hook.displaced_by()
+    is_inside = hook.strategy == "set_proxy" and by is None
+    conflicts = () if inductor is None else vllm_conflict(inductor, is_inside=is_inside)
+    conflicts += hook.conflicts()
     if by is not None:
-        reason = f"{by} replaced the hook; lowering_hooks.apply() hooks what stands now"
-        return "displaced", hook.strategy, reason, conflicts
-    reason = standing.reason
+        what = standing.problem or "lowering_hooks.apply() hooks what stands now"
+        return "displaced", hook.strategy, f"{by} replaced the hook; {what}", conflicts
+    reason = "; ".join(filter(None, (standing.reason, standing.problem)))
     if waiting is not None and not is_settled and waiting[1] != hook.strategy:
         reason += f"; {waiting[1]} is asked for: {waiting[2]}"
     return "active", hook.strategy, reason, conflicts

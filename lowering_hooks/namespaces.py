@@ -31,13 +31,14 @@ def validated(names: Iterable[Any]) -> frozenset[str]:
     """
     names = tuple(names)
     for name in names:
-        if not isinstance(name, str) or not _is_namespace(str.__str__(name)):
+        if not isinstance(name, str) or not is_namespace(str.__str__(name)):
             raise ValueError(f"invalid namespace {name!r}: expected {EXPECTED}")
     # A subclass of str may compare and hash by code of its own.
     return frozenset(map(str.__str__, names))
 
 
-def _is_namespace(name: str) -> bool:
+def is_namespace(name: str) -> bool:
+    """Whether ``name`` is what :data:`EXPECTED` says."""
     if name == EVERY:
         return True
     return bool(name) and not any(c in ":*," or c.isspace() for c in name)
@@ -130,7 +131,7 @@ class Allowing:
         if not callable(function) or flags & (_CO_GENERATOR | _CO_ASYNC_GENERATOR):
             raise TypeError(
                 f"allowing() cannot decorate {function!r}: expected a function that does not yield; "
-                "a with block inside a generator function does the same"
+                "put a with block around the loop that asks it for its values"
             )
         if flags & _CO_COROUTINE:
             return self._around_coroutine(function)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple, cast
 
 from . import namespaces
+from .telling import tell
 
 Detail = Literal["args", "graph", "full"]
 # Whether the texts of IR nodes are bounded: where they are longer than 100,000 characters, always, or never.
@@ -22,8 +23,6 @@ _MODES: Final[dict[str, BoundedIRMode]] = {
     **dict.fromkeys(_ON, True),
     **dict.fromkeys(_OFF, False),
 }
-
-log = logging.getLogger("lowering_hooks")
 
 
 class Settings(NamedTuple):
@@ -102,16 +101,18 @@ def _choice(environ: Mapping[str, str], variable: str, accepted: tuple[str, ...]
 
 def _namespaces(environ: Mapping[str, str]) -> frozenset[str]:
     variable = "LOWERING_HOOKS_NAMESPACES"
-    names = [name.strip() for name in environ.get(variable, "").split(",")]
-    try:
-        return namespaces.validated(name for name in names if name)
-    except ValueError:
-        _warn(environ, variable, f"names separated by commas, each {namespaces.EXPECTED}")
-        return frozenset()
+    names = [name for name in map(str.strip, environ.get(variable, "").split(",")) if name]
+    bad = [name for name in names if not namespaces.is_namespace(name)]
+    if not bad:
+        return frozenset(names)
+    got = ", ".join(map(repr, bad))
+    _warn(environ, variable, f"names separated by commas, each {namespaces.EXPECTED}, and got {got}")
+    return frozenset()
 
 
 def _warn(environ: Mapping[str, str], variable: str, expected: str) -> None:
-    log.warning(
+    tell(
+        logging.WARNING,
         "lowering-hooks ignores %s=%r and uses the default: expected %s",
         variable,
         environ[variable],

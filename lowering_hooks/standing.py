@@ -52,6 +52,7 @@ class Means(NamedTuple):
         choice: What ``compat`` chose for that version.
         hooks: The package ``lowering_hooks.hooks``.
         writer: Writes bounded texts.
+        bounds_texts: Whether the texts of IR nodes are bounded, whatever becomes of the strategy.
     """
 
     inductor: Inductor
@@ -59,6 +60,7 @@ class Means(NamedTuple):
     choice: Choice
     hooks: types.ModuleType
     writer: Writer
+    bounds_texts: bool = False
 
 
 class BrokenContractError(Exception):
@@ -69,43 +71,43 @@ class StandingStrategy:
     """The strategy that was asked for, and the hook that stands.
 
     Attributes:
-        asked: What was asked for last.  Any thread may set it at any time; ``settle`` follows.
         standing: The hook that stands, or why none does.
     """
 
-    def __init__(self, namespaces: Namespaces, records: Records, detail: Detail) -> None:
+    def __init__(
+        self, asked: AskedStrategy, namespaces: Namespaces, records: Records, detail: Detail
+    ) -> None:
         self._namespaces = namespaces
         self._records = records
         self._detail = detail
-        self.asked = AskedStrategy(None, Idle("inactive", "not applied"))
-        self.standing: Idle | Hooked = self.asked.otherwise
+        self.standing: Idle | Hooked = asked.otherwise
         # The request that was settled last, and the Inductor that it was settled for.
-        self._settled: tuple[AskedStrategy, Inductor | None] = self.asked, None
+        self._settled: tuple[AskedStrategy, Inductor | None] = asked, None
         self._warned: set[str] = set()  # caveats that a WARNING has told already
 
-    def is_settled(self) -> bool:
-        """Whether ``settle`` has followed what is asked for now."""
-        return self._settled[0] is self.asked
+    def is_settled(self, asked: AskedStrategy) -> bool:
+        """Whether ``settle`` has followed a request."""
+        return self._settled[0] is asked
 
-    def differs(self, inductor: Inductor | None) -> bool:
+    def differs(self, asked: AskedStrategy, inductor: Inductor | None) -> bool:
         """Whether ``settle`` has something to do: another request, or another Inductor."""
-        return differs(self.asked, self._settled, inductor)
+        return differs(asked, self._settled, inductor)
 
-    def settle(self, means: Means | None) -> list[Message]:
+    def settle(self, asked: AskedStrategy, means: Means | None) -> list[Message]:
         """Hook or unhook as was asked for, and return what is to be logged.
 
         Args:
+            asked: What was asked for last.
             means: None where nothing can be hooked, or nothing is to be.
         """
-        asked = self.asked
         inductor = None if means is None else means.inductor
-        if not self.differs(inductor):
+        if not self.differs(asked, inductor):
             return []
         messages: list[Message] = []
-        if asked.strategy is None or means is None:
+        if asked.strategy is None:
             self._unhook()
             self.standing = asked.otherwise
-        else:
+        elif means is not None:  # else nothing differs
             try:
                 messages = self._hook_by_plan(asked.strategy, means)
             except Exception as error:  # what was half done cannot be taken back
@@ -113,11 +115,11 @@ class StandingStrategy:
         self._settled = asked, inductor
         return messages
 
-    def give_up(self, inductor: Inductor, problem: str) -> None:
+    def give_up(self, asked: AskedStrategy, inductor: Inductor, problem: str) -> None:
         """Settle for nothing, where the package ``hooks`` cannot be imported."""
-        self._settled = self.asked, inductor
+        self._settled = asked, inductor
         if isinstance(self.standing, Idle):
-            self.standing = Idle("inactive", problem) if self.asked.strategy else self.asked.otherwise
+            self.standing = Idle("inactive", problem) if asked.strategy else asked.otherwise
 
     def _hook_by_plan(self, request: Hookable, means: Means) -> list[Message]:
         """Install the first strategy whose contract holds, and return what is to be logged."""
@@ -127,7 +129,7 @@ class StandingStrategy:
         for strategy in strategies:
             standing = self.standing
             if self._stands(strategy, means.inductor) and isinstance(standing, Hooked):
-                self.standing = standing._replace(reason=_reason([*broken, why], standing.hook))
+                self.standing = standing._replace(reason=_reason([*broken, why], standing.hook), problem="")
                 return []
             try:
                 hook = self._hook(strategy, means, [*broken, why])
@@ -158,10 +160,12 @@ class StandingStrategy:
             advice: Says what a user can do about it; it is asked where nothing stands.
         """
         if isinstance(self.standing, Hooked):
+            self.standing = self.standing._replace(problem=reason)
             stays = f"lowering-hooks stays hooked by {self.standing.hook.strategy}"
             return [(logging.WARNING, f"{stays}: {reason}")]
         self.standing = Idle("inactive", reason)
-        text = f"nothing is hooked and PyTorch {means.version} runs as without lowering-hooks: {reason}"
+        but = " but the bounded texts of IR nodes," if means.bounds_texts else ""
+        text = f"nothing is hooked{but} and PyTorch {means.version} runs as without lowering-hooks: {reason}"
         return [(logging.WARNING, f"{text}; {advice()}")]
 
     def _what_to_do(self, tried: tuple[Strategy, ...], means: Means, cause: BaseException | None) -> str:
@@ -178,7 +182,7 @@ class StandingStrategy:
                     self._made(strategy, means)
                     return f"{strategy} can be used: ask for it with LOWERING_HOOKS_STRATEGY or apply()"
         is_missing = isinstance(cause, ImportError)
-        return _UPGRADE_OR_END if not means.choice.verified and not is_missing else what_to_do(cause)
+        return _UPGRADE_OR_END if means.choice.upgrade_may_help and not is_missing else what_to_do(cause)
 
     def _stands(self, strategy: Strategy, inductor: Inductor) -> bool:
         standing, settled_for = self.standing, self._settled[1]
@@ -242,64 +246,66 @@ class StandingTexts:
     """Which texts of IR nodes are to be bounded, and the hooks that bound them.
 
     Attributes:
-        asked: What was asked for last.  Any thread may set it at any time; ``settle`` follows.
         problem: What keeps the texts from being bounded; empty where nothing does.
     """
 
-    def __init__(self) -> None:
-        self.asked = AskedTexts(mode=False)
+    def __init__(self, asked: AskedTexts) -> None:
         self.problem = ""
-        self._settled: tuple[AskedTexts, Inductor | None] = self.asked, None
+        self._settled: tuple[AskedTexts, Inductor | None] = asked, None
         self._hooks: list[BoundedIR] = []  # one for each Inductor that was loaded
         self._writer: Writer | None = None  # once a hook stands
 
-    def state(self) -> BoundedIRState:
-        """Return how the texts are bounded, as the status tells it."""
+    def stand(self) -> bool:
+        """Whether texts are bounded."""
+        return bool(self._hooks)
+
+    def state(self, asked: AskedTexts) -> BoundedIRState:
+        """Return how the texts are bounded, as the status tells it, while ``asked`` is asked for."""
         if self._hooks and self._writer is not None:
             return self._writer.mode
-        is_waiting = self.asked.mode is not False and self._settled[0] is not self.asked
+        is_waiting = asked.mode is not False and self._settled[0] is not asked
         return "pending" if is_waiting else False
 
     def conflicts(self) -> tuple[str, ...]:
         """Return what others have done to the texts, one sentence each."""
         return tuple(conflict for hook in self._hooks for conflict in hook.conflicts())
 
-    def differs(self, inductor: Inductor | None) -> bool:
+    def differs(self, asked: AskedTexts, inductor: Inductor | None) -> bool:
         """Whether ``settle`` has something to do: another request, or another Inductor."""
-        return differs(self.asked, self._settled, inductor)
+        return differs(asked, self._settled, inductor)
 
-    def follow(self) -> None:
+    def follow(self, asked: AskedTexts) -> None:
         """Have the hooks that stand follow another mode at once, whether Inductor is still loaded or not."""
         if self._hooks and self._writer is not None:
-            self._writer.mode = self.asked.mode
+            self._writer.mode = asked.mode
 
-    def settle(self, means: Means | None) -> list[Message]:
+    def settle(self, asked: AskedTexts, means: Means | None) -> list[Message]:
         """Bound the texts of IR nodes, or no longer, as was asked for, and return what is to be logged."""
-        asked = self.asked
         inductor = None if means is None else means.inductor
-        if not self.differs(inductor):
+        if not self.differs(asked, inductor):
             return []
         messages: list[Message] = []
         self.problem = ""
-        if asked.mode is not False and means is not None:
+        if asked.mode is False:
+            while self._hooks:
+                self._hooks.pop().remove()
+        elif means is not None:  # else nothing differs
             try:
                 self._bound(means)
             except Exception as error:
                 problem = str(error) if isinstance(error, BrokenContractError) else described(error)
-                self.problem = f"the texts of IR nodes cannot be bounded: {problem}"
+                self.problem = _unbounded(problem)
                 text = f"lowering-hooks bounds no texts of IR nodes: {problem}"
                 messages = [(logging.WARNING, f"{text}; LOWERING_HOOKS_BOUNDED_IR=off ends this message")]
-        else:
-            while self._hooks:
-                self._hooks.pop().remove()
         if self._writer is not None:
             self._writer.mode = asked.mode if self._hooks else False
         self._settled = asked, inductor
         return messages
 
-    def give_up(self, inductor: Inductor) -> None:
-        """Settle for nothing, where the package ``hooks`` cannot be imported."""
-        self._settled = self.asked, inductor
+    def give_up(self, asked: AskedTexts, inductor: Inductor, problem: str) -> None:
+        """Settle for nothing, where the package ``hooks`` cannot be imported, and have ``problem`` told."""
+        self._settled = asked, inductor
+        self.problem = _unbounded(problem) if problem and asked.mode is not False else ""
 
     def _bound(self, means: Means) -> None:
         ir: Any = sys.modules.get("torch._inductor.ir")
@@ -318,6 +324,10 @@ class StandingTexts:
         except BaseException:
             new.remove()
             raise
+
+
+def _unbounded(problem: str) -> str:
+    return f"the texts of IR nodes cannot be bounded: {problem}"
 
 
 def _reason(why: list[str], hook: Hook) -> str:

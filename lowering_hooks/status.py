@@ -38,23 +38,26 @@ class Hooked(NamedTuple):
         reason: Why it is this one.
         earlier: The hooks, newest last, of Inductors that were loaded before this one.  Modules that imported
             from those may still compile with them.
+        problem: Why what was asked for since is not hooked; empty where it is.
     """
 
     hook: Hook
     reason: str
     earlier: tuple[Hook, ...] = ()
+    problem: str = ""
 
 
 class Status(NamedTuple):
     """What lowering-hooks did in this process, and why.
 
     Attributes:
-        version: The version of lowering-hooks; None where it runs from a folder that was not installed.
+        version: The version of lowering-hooks that is installed; None where none is.  A checkout may run in
+            its place: ``lowering_hooks.__version__`` is the version of the code that runs.
         torch_version: The version of PyTorch, loaded or installed; None where none is known.
         strategy: ``"call_function"``, ``"set_proxy"`` or ``"none"``; while the state is ``"pending"``, the
             one that will be tried, as far as it is known.
         state: ``"pending"`` (Inductor is not imported yet), ``"active"``, ``"removed"``, ``"inactive"``
-            (nothing is hooked) or ``"displaced"`` (another library replaced the hook).
+            (no strategy is hooked) or ``"displaced"`` (another library replaced the hook).
         reason: Why the state is what it is, in a sentence.
         namespaces: The allowed namespaces, here and now.
         conflicts: What other libraries have done to the same places, and what that means; one sentence each.

@@ -16,7 +16,9 @@ from hostile import HostileSet
 from run_after import run_after
 from stand_in import GRAPH, load, purge, same, standing
 
+import _lowering_hooks_autoload
 import lowering_hooks
+from lowering_hooks import manager as manager_module
 from lowering_hooks import standing as standing_module
 from lowering_hooks.inductor.loading import LoadingFinder
 from lowering_hooks.manager import Manager
@@ -425,13 +427,15 @@ def test_whatever_is_raised_while_hooking(stand, told, monkeypatch) -> None:
     manager = Manager(Settings())
     status = manager.apply()
     assert (status.state, status.reason) == ("inactive", "ZeroDivisionError: on purpose")
-    nothing = "nothing is hooked and PyTorch 2.12.1 runs as without lowering-hooks: "
+    nothing = "nothing is hooked but the bounded texts of IR nodes, and PyTorch 2.12.1 runs as without lowering-hooks: "
+    assert bounds_texts(stand)
     assert told("WARNING") == [f"{nothing}ZeroDivisionError: on purpose; {REPORT_IT}"]
     assert same(standing(stand), before)
     monkeypatch.undo()
     status, hooked = manager.apply("call_function"), standing(stand)
     monkeypatch.setattr(standing_module, "plan", plan)
-    assert manager.apply("set_proxy") == status
+    reason = f"{status.reason}; ZeroDivisionError: on purpose"
+    assert manager.apply("set_proxy") == status._replace(reason=reason)
     stays = "lowering-hooks stays hooked by call_function: "
     assert told("WARNING")[1:] == [f"{stays}ZeroDivisionError: on purpose"]
     assert same(standing(stand), hooked)
@@ -449,7 +453,9 @@ def test_hooks_that_cannot_be_imported(unloaded, told, monkeypatch) -> None:
     assert status.reason.startswith("ImportError: ") or status.reason.startswith("ModuleNotFoundError: ")
     nothing = "nothing is hooked and PyTorch runs as without lowering-hooks: "
     assert told("WARNING") == [f"{nothing}{status.reason}; {INSTALL_IT}"]
-    assert manager.apply("none").reason == "strategy none was asked for"
+    problem = status.reason
+    reason = f"strategy none was asked for; the texts of IR nodes cannot be bounded: {problem}"
+    assert manager.apply("none").reason == reason
     assert len(told("WARNING")) == 2, "the texts cannot be bounded, either"
     assert same(standing(stand), before)
     assert not bounds_texts(stand)
@@ -503,7 +509,7 @@ def test_an_inductor_without_ir_classes(stand, told) -> None:
 
 
 def test_a_class_whose_text_cannot_be_replaced(stand, told) -> None:
-    """No text is bounded then, rather than some."""
+    """It keeps no other from being bounded, and the status names it, without an advice that does not help."""
 
     class Unwilling(type):
         def __setattr__(cls, name, value):
@@ -515,12 +521,21 @@ def test_a_class_whose_text_cannot_be_replaced(stand, told) -> None:
 
     manager = Manager(Settings())
     status = manager.apply()
-    assert (status.state, status.bounded_ir) == ("active", False)
-    assert status.reason.endswith("cannot be bounded: RuntimeError: no __str__")
-    (warning,) = told("WARNING")
-    assert warning.startswith("lowering-hooks bounds no texts of IR nodes: RuntimeError: no __str__; ")
+    assert (status.state, status.bounded_ir) == ("active", "auto")
+    (conflict,) = status.conflicts
+    assert "Late.__str__ replaced the text of" in conflict
+    assert conflict.endswith("; it takes no other text")
+    assert told("WARNING") == []
+    assert bounds_texts(stand)
+    assert str(Late()) == "late"
+    other: Any = type("Other", (stand.ir.IRNode,), {"__str__": lambda self: "other"})
+    assert str(other()) == str(stand.ir.IRNode()).replace("IRNode()", "other")
+    other.__str__ = lambda self: "theirs"
+    assert "apply() bounds what stands now" in manager.status().conflicts[0]
+    manager.apply()
+    assert manager.status().conflicts == (conflict,)
+    manager.remove()
     assert not bounds_texts(stand)
-    assert "__init_subclass__" not in vars(stand.ir.IRNode)
 
 
 def test_a_contract_that_cannot_be_looked_at(stand, told, monkeypatch) -> None:
@@ -559,6 +574,50 @@ def test_an_internal_of_another_kind(stand, module, name, other, says) -> None:
     assert f"TypeError: {says}" in status.reason
 
 
+@pytest.mark.parametrize("call", ["apply", "bounded_ir", "remove"])
+def test_a_request_is_made_at_once(stand, monkeypatch, call) -> None:
+    """Another one that comes in while it is made is followed by all of it, or by nothing of it."""
+    manager, texts = Manager(Settings()), manager_module.AskedTexts
+    manager.apply("set_proxy")
+
+    def come_in_between(mode):
+        monkeypatch.undo()
+        manager.remove() if call != "remove" else manager.apply()
+        return texts(mode)
+
+    monkeypatch.setattr(manager_module, "AskedTexts", come_in_between)
+    status = {
+        "apply": manager.apply,
+        "bounded_ir": lambda: manager.bounded_ir(True),
+        "remove": manager.remove,
+    }[call]()
+    expected = {"apply": ("active", "auto"), "bounded_ir": ("removed", True), "remove": ("removed", False)}[
+        call
+    ]
+    assert (status.state, status.bounded_ir) == expected
+    assert (is_hooked(stand), bounds_texts(stand)) == (call == "apply", call != "remove")
+
+
+def test_a_logging_handler_that_raises(unloaded) -> None:
+    """Inductor is imported, and hooked."""
+
+    class Raising(logging.Handler):
+        def emit(self, record):
+            raise RuntimeError(record.getMessage())
+
+    logger, raising = logging.getLogger("lowering_hooks"), Raising()
+    logger.addHandler(raising)
+    try:
+        manager = Manager(Settings())
+        manager.request()
+        stand = load()
+        stand.torch.__version__ = "2.99.0"
+        assert manager.apply().strategy == "set_proxy", "which a WARNING tells"
+    finally:
+        logger.removeHandler(raising)
+    assert manager.status().state == "active"
+
+
 # --- in the middle -------------------------------------------------------------------------------------------------
 
 
@@ -567,13 +626,13 @@ def test_whoever_comes_back_while_it_is_settled(stand, monkeypatch) -> None:
     manager = Manager(Settings())
     settle, seen, depth = manager._strategy.settle, [], []
 
-    def come_back(means):
+    def come_back(asked, means):
         depth.append(len(depth))
         assert depth == [0], "it is settled inside itself"
         if requests:
             seen.append(requests.pop(0)().state)
         try:
-            return settle(means)
+            return settle(asked, means)
         finally:
             depth.clear()
 
@@ -776,7 +835,55 @@ def test_vllms_proxy_after_us(stand) -> None:
     manager.remove()
     assert standing(stand)[2:] == (theirs, theirs)
     manager.apply("set_proxy")
-    assert "vLLM" in manager.status().conflicts[0]
+    (conflict,) = manager.status().conflicts
+    assert "records the layout constraints" in conflict
+    assert "no stride guarantee" not in conflict
+
+
+def test_vllms_plugin_hooks_anew(stand, monkeypatch) -> None:
+    """The proxy of set_proxy stands around that of vLLM again, which has replaced it by then."""
+
+    class TheirProxy:
+        _vllm_patched = True
+
+        def __contains__(self, name):
+            return name.startswith("vllm::")
+
+    manager = Manager(Settings(strategy="set_proxy"))
+    monkeypatch.setattr(lowering_hooks, "_manager", manager)
+    assert lowering_hooks.apply().state == "active"
+    stand.lowering.FALLBACK_ALLOW_LIST = stand.graph.FALLBACK_ALLOW_LIST = TheirProxy()
+    assert lowering_hooks.status().state == "displaced"
+    _lowering_hooks_autoload.vllm_plugin()
+    assert lowering_hooks.status().state == "active"
+    lower_in_a_graph(stand, "vllm::op")
+    assert list(stand.lowering._maybe_layout_constraints.values()) == ["constraint for exact strides"]
+    lowering_hooks.remove()
+    _lowering_hooks_autoload.vllm_plugin()
+    assert lowering_hooks.status().state == "removed"
+
+
+@pytest.mark.parametrize("calls_ours", [True, False])
+def test_a_class_that_stands_for_ours(stand, calls_ours) -> None:
+    """The status says so where its call_function passes over Inductor's own."""
+    manager = Manager(Settings())
+    manager.apply()
+
+    class Calling(stand.graph.GraphLowering):
+        def call_function(self, target, args, kwargs):
+            return super().call_function(target, args, kwargs)
+
+    class PassingOver(stand.graph.GraphLowering):
+        def call_function(self, target, args, kwargs):
+            return target
+
+    stand.graph.GraphLowering = Calling if calls_ours else PassingOver
+    lower(stand, "vllm::op")
+    status = manager.status()
+    assert status.state == "active"
+    assert fallbacks(manager) == (["vllm.op.default"] if calls_ours else [])
+    assert len(status.conflicts) == (not calls_ours)
+    assert all("PassingOver.call_function" in text and "are not counted" in text for text in status.conflicts)
 
 
 def lower_in_a_graph(stand, name):

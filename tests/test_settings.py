@@ -40,6 +40,12 @@ def test_bad_values(caplog) -> None:
         assert accepted in message
 
 
+def test_a_bad_namespace(caplog) -> None:
+    """The WARNING names it among the others."""
+    read({"LOWERING_HOOKS_NAMESPACES": "mylib, vllm::moe,other"})
+    assert "and got 'vllm::moe'" in caplog.text
+
+
 def test_good_values(caplog) -> None:
     """Whatever their case, and with blanks and empty parts in a list."""
     found = read(

@@ -8,10 +8,9 @@ from lowering_hooks.standing import StandingTexts
 
 def test_the_state_of_texts() -> None:
     """What is asked for is pending until it is settled; nothing is not."""
-    texts = StandingTexts()
-    assert texts.state() is False
-    texts.asked = AskedTexts(mode=False)
-    assert texts.state() is False
+    nothing = AskedTexts(mode=False)
+    texts = StandingTexts(nothing)
+    assert texts.state(nothing) is False
+    assert texts.state(AskedTexts(mode=False)) is False
     for mode in ("auto", True):
-        texts.asked = AskedTexts(mode)
-        assert texts.state() == "pending"
+        assert texts.state(AskedTexts(mode)) == "pending"

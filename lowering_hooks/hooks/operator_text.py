@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ..settings import Detail
     from .writing import Writer
 
-log = logging.getLogger("lowering_hooks")
-
 
 class OperatorText:
     """Stands in the place of ``operator_str`` of one loaded Inductor.
@@ -105,7 +103,8 @@ class OperatorText:
 
     def _standing_function(self) -> Foreign:
         standing = self._replacement.standing()
-        return attribute(standing, "__func__") or standing
+        function = attribute(standing, "__func__")
+        return standing if function is None else function
 
     def allows(self, target: Target) -> bool:
         """Whether ``target`` is an op of an allowed namespace.  Never raises."""
@@ -139,7 +138,8 @@ class OperatorText:
             text, is_cut = self._writer.operator(
                 target, site, [args, kwargs], stock_text, short, is_shown=is_shown
             )
-            characters = len(text)
+            # Another library's text may be an object of any kind, which Inductor formats as one.
+            characters = len(text) if isinstance(text, str) else 0
         elif is_shown:
             text = self._described(target, args, kwargs, site, asker)
             characters = tree_characters([args, kwargs])

@@ -86,7 +86,7 @@ class SetProxyHook:
 
     def allows(self, namespace: str) -> bool:
         """Whether the proxy admits ops of ``namespace``, here and now."""
-        return self._live and namespace in self._allowed.current()
+        return self._live and self._allowed.allows(namespace)
 
     def _on_fallback(self, name: str, op: Op, *, is_allowed: bool) -> None:
         if self._live:

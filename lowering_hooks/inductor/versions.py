@@ -13,7 +13,7 @@ def torch_is_there() -> bool:
     """Whether PyTorch could be imported.  It may be a source tree, which has no package metadata."""
     try:
         return importlib.util.find_spec("torch") is not None
-    except (ImportError, ValueError):  # ValueError: a module in sys.modules without a spec
+    except Exception:  # a module in sys.modules without a spec, or a finder of others that raises
         return sys.modules.get("torch") is not None
 
 

@@ -19,11 +19,23 @@ def is_vllms(allow_list: object) -> bool:
     return attribute(allow_list, _MARK) is True
 
 
-def vllm_conflict(inductor: Inductor) -> tuple[str, ...]:
-    """Describe vLLM's own proxy in a sentence; empty where it is not installed.  Never raises."""
+def vllm_conflict(inductor: Inductor, *, is_inside: bool) -> tuple[str, ...]:
+    """Describe vLLM's own proxy in a sentence; empty where it is not installed.  Never raises.
+
+    Args:
+        inductor: The loaded Inductor.
+        is_inside: Whether a proxy of lowering-hooks stands around it.
+    """
     modules = (inductor.graph, inductor.lowering)
     if not any(is_vllms(attribute(module, "FALLBACK_ALLOW_LIST")) for module in modules):
         return ()
+    if is_inside:
+        return (
+            (
+                "vLLM replaced FALLBACK_ALLOW_LIST, and set_proxy stands around its proxy: it records the "
+                "layout constraints of allowed ops"
+            ),
+        )
     return (
         (
             "vLLM replaced FALLBACK_ALLOW_LIST: the ops it covers (vllm::*, vllm_aiter::*) take the "

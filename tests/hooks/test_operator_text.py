@@ -72,6 +72,19 @@ def test_an_op_that_is_not_allowed(kit) -> None:
     assert kit.text(kit.other, 1) == "other.op.default: (1,) {}"
 
 
+@pytest.mark.parametrize("mode", ["auto", True, False])
+def test_a_text_that_is_no_string(kit, mode) -> None:
+    """What another library returns instead, such as an object that Inductor formats, is passed on."""
+    lazy = object()
+    kit.hook.remove()
+    kit.issue.operator_str = staticmethod(lambda target, args, kwargs: lazy)
+    kit.writer.mode = mode
+    kit.hook = OperatorText(loaded(), Namespaces(frozenset({"lib"})), kit.records, "full", kit.writer)
+    kit.hook.install()
+    assert kit.text(kit.other, 1) is lazy
+    assert kit.text(kit.op, 1) is lazy
+
+
 @pytest.mark.parametrize("length", [5, MAX_ERROR_NODES + 50])
 def test_the_graph(kit_with, length) -> None:
     """A log line has every node; an error has the nearest."""
