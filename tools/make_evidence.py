@@ -136,12 +136,14 @@ def models() -> Iterator[Row]:
         architectures = found["architectures"].values()
         libraries = {each["library"] for each in architectures}
         parts = [each[depth] for each in architectures for depth in ("shallow", "real") if depth in each]
+        runs = [run for part in parts for run in part["measured"]]
+        releases = sorted({run["versions"]["torch"] for run in runs})
         yield Row(
             "whole models with custom ops in them, forward and a training step",
-            f"PyTorch {found['versions']['torch']}: {sum('shallow' in each for each in architectures)} architectures "
+            f"PyTorch {', '.join(releases)}: {sum('shallow' in each for each in architectures)} architectures "
             f"of {len(libraries)} libraries, {sum('real' in each for each in architectures)} of them at full depth",
             verdicts_of("models"),
-            measured([found, *parts]),
+            measured(runs),
             "[Whole models](downstream-models.md)",
         )
 
