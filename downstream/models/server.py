@@ -18,6 +18,7 @@ import compiling
 
 Seen = dict[str, Any]
 
+WORKER: Final = Path(__file__).with_name("worker.py")
 # The worker counts processor time, of which a process that waits for ever takes none.  So a task is ended after this
 # many times the seconds of its compiles, and these more, of wall-clock time: generous, as the machine may be busy.
 TIMES, SECONDS = 2.0, 600.0
@@ -111,7 +112,7 @@ class Server:
             if self._is_closed:
                 raise RuntimeError("the server is closed")
             process = self._process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("worker.py"))],
+                [sys.executable, str(WORKER)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
