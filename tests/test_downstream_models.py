@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import os
 import signal
 import subprocess
@@ -306,6 +307,34 @@ def test_a_failure_loses_nothing_else(stand_ins) -> None:
     assert found["BERT"]["shallow"]["measured"][0]["of"][0] == "built/stock"
     failing = [claim for claim, holds, _ in verdicts(found, ["BERT"]) if not holds]
     assert failing == [TELLS], "all else was measured, and held"
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch) -> Any:
+    """The program, which writes elsewhere; imported under another name, as other folders have one of its own."""
+    spec = importlib.util.spec_from_file_location("models_verify", DOWNSTREAM / "models" / "verify.py")
+    module: Any = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    spec.loader.exec_module(module)
+    module.DATA, module.PAGE = tmp_path / "data.json", tmp_path / "page.md"
+    return module
+
+
+def test_runs_add_up(stand_ins, script) -> None:
+    """All that a run measures is written, in the order of the table, and beside it what earlier runs found."""
+    assert script.run_all(of("UNet"), 1, Plan((), "built", RUNS))
+    before = script.read()["UNet"]
+    assert not script.run_all(of("ViT", "UNet", "Swin", "BERT"), 1, Plan(("graph",), "built", ()))
+    assert script.run_all(of("BERT"), 1, Plan((PROXY,), "built", ()))
+    found = script.read()
+    assert [*found] == ["BERT", "Swin", "UNet"]
+    assert found["UNet"]["real"] == before["real"]
+    assert all("graph" in each["shallow"]["built"] for each in found.values())
+    assert [each["of"] for each in found["BERT"]["shallow"]["measured"]] == [
+        ["built/stock", "built/graph"],
+        ["generated/stock", f"generated/{PROXY}"],
+    ]
+    assert script.PAGE.read_text() == script.page(found)
 
 
 def test_leaving_early_closes(stand_ins) -> None:

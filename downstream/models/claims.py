@@ -76,12 +76,13 @@ def _of_shallow(known: Mapping[str, Found]) -> Iterator[Verdict]:
     generated = {name: part.get("generated", {}) for name, part in known.items()}
     proxies = {name: {run: ways.get(PROXY, {}).get(run) for run in RUNS} for name, ways in generated.items()}
     told = {name: tells(part) for name, part in known.items()}
-    alone = [name for name, what in told.items() if what == {"constraints"}]
+    what = ", ".join(sorted(set().union(*told.values())))
+    alone = [name for name, differing in told.items() if differing == {"constraints"}]
     yield _claim(
         "that comparison can tell: each time, a plain set proxy in the place of the allow list is not the same as stock",
         proxies,
         lambda record: record["seconds"] is not None and record["differences"] not in ([], ["not compared"]),
-        f": {', '.join(sorted(set().union(*told.values())))}"
+        (f": {what}" if what else "")
         + (f"; in nothing but constraints: {', '.join(alone)}" if alone else ""),
     )
 

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "downstream"), str(ROOT / "tools")]
@@ -85,8 +85,8 @@ COLUMNS_OF_REAL: Final = (
 )
 
 
-def page(data: Mapping[str, Any]) -> str:
-    found = data["architectures"]
+def page(found: Mapping[str, Found]) -> str:
+    """Return the page of what is known."""
     parts = [one[part] for one in found.values() for part in PARTS if part in one]
     claims = [(text, "holds" if holds else "FAILS", seen) for text, holds, seen in verdicts(found)]
     shallow = [
@@ -160,8 +160,7 @@ def run_all(chosen: list[Architecture], jobs: int, plan: Plan) -> bool:
 
     What was known of an architecture that could not be measured stays as it is.
     """
-    data = json.loads(DATA.read_text()) if DATA.exists() else {"architectures": {}}
-    known = data["architectures"]
+    known = read()
     failed = []
     with closing(measure_all(chosen, jobs, plan)) as measured:
         for name, found in measured:
@@ -171,7 +170,7 @@ def run_all(chosen: list[Architecture], jobs: int, plan: Plan) -> bool:
                 continue
             parts = [part for part in PARTS if part in found]
             known[name] = merged(known.get(name, {}), found)
-            write(data)
+            write(known)
             took = sum(one["took"] for part in parts for one in found[part]["measured"])
             print(f"{name}: {took:.0f} s", flush=True)
             for text, holds, seen in verdicts(known, [name], parts):
@@ -182,11 +181,17 @@ def run_all(chosen: list[Architecture], jobs: int, plan: Plan) -> bool:
     return not failed
 
 
-def write(data: dict[str, Any]) -> None:
+def read() -> dict[str, Found]:
+    """Return what is known of each architecture."""
+    found: dict[str, Found] = json.loads(DATA.read_text())["architectures"] if DATA.exists() else {}
+    return found
+
+
+def write(found: Mapping[str, Found]) -> None:
     """Write the JSON, in the order of the table, and the page; neither is ever half of one."""
-    found = data["architectures"]
-    data["architectures"] = {one.name: found[one.name] for one in ALL if one.name in found}
-    for file, text in ((DATA, json.dumps(data, indent=1) + "\n"), (PAGE, page(data))):
+    ordered = {one.name: found[one.name] for one in ALL if one.name in found}
+    data = json.dumps({"architectures": ordered}, indent=1) + "\n"
+    for file, text in ((DATA, data), (PAGE, page(ordered))):
         whole = file.with_name(f"{file.name}.new")
         whole.write_text(text)
         whole.replace(file)
@@ -195,7 +200,7 @@ def write(data: dict[str, Any]) -> None:
 def main(arguments: list[str]) -> int:
     """Check the page, or measure the architectures that are named, or all; return 1 where a claim does not hold."""
     if arguments == ["--check"]:
-        return pages.check(PAGE, page(json.loads(DATA.read_text())), "nox -s downstream-models")
+        return pages.check(PAGE, page(read()), "nox -s downstream-models")
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -219,8 +224,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     names = list(dict.fromkeys(given.architectures))
     are_all_measured = run_all([by_name[name] for name in names or by_name], given.jobs, plan)
-    found = json.loads(DATA.read_text())["architectures"] if DATA.exists() else {}
-    told = verdicts(found, names or None, [given.part] if given.part else PARTS)
+    told = verdicts(read(), names or None, [given.part] if given.part else PARTS)
     for text, holds, seen in told:
         print(f"{'holds' if holds else 'FAILS'}: {text} ({seen})")
     return 0 if are_all_measured and all(holds for _, holds, _ in told) else 1
