@@ -117,16 +117,17 @@ def _circumstances(measured: list[Found]) -> str:
 
 def _shallow_row(name: str, library: str, found: Found) -> tuple[str, ...]:
     built, generated = (found.get(how, {}) for how in ("built", "generated"))
-    stock, compared = (built or generated)["stock"], generated | built
-    modes = [mode for mode in OTHERS if mode in compared and all(map(is_same, compared[mode].values()))]
+    stock = (built or generated)["stock"]
+    measured = [mode for mode in OTHERS if mode in built or mode in generated]
+    seen = {mode: [*built.get(mode, {}).values(), *generated.get(mode, {}).values()] for mode in measured}
     return (
         name,
         library,
         str(found["layers"]),
-        _pair(str(seen.get("graphs", "none")) for seen in stock.values()),
-        _pair(_time(seen) for seen in stock.values()),
-        ", ".join(f"`{mode}`" for mode in modes) or "none",
-        ("yes" if all(mode in built for mode in modes) else "in part") if built else "no",
+        _pair(str(one.get("graphs", "none")) for one in stock.values()),
+        _pair(_time(one) for one in stock.values()),
+        ", ".join(f"`{mode}`" for mode in measured if all(map(is_same, seen[mode]))) or "none",
+        ("yes" if all(mode in built for mode in measured) else "in part") if built else "no",
         ", ".join(sorted(tells(found))) or "nothing" if PROXY in generated else "not measured",
     )
 
