@@ -22,8 +22,8 @@ sys.path += [str(DOWNSTREAM), str(DOWNSTREAM / "models")]
 import measurement
 import server
 from architectures import ALL
-from claims import verdicts
 from measurement import OTHERS, PARTS, PROXY, RUNS, Plan, merged
+from promises import verdicts
 from server import Ran, Server
 
 Found = dict[str, Any]

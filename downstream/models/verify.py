@@ -25,8 +25,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "downstream"), str(ROOT / "tools")]
 
 import pages
 from architectures import ALL, CLOSE, Architecture
-from claims import is_same, tells, verdicts
 from measurement import FOR_TEXTS, OTHERS, PARTS, PROXY, RUNS, TEXT, Found, Plan, measure_all, merged
+from promises import is_same, tells, verdicts
+from verdicts import claims
 
 from lowering_hooks.cli.tables import table
 
@@ -88,14 +89,13 @@ COLUMNS_OF_REAL: Final = (
 def page(found: Mapping[str, Found]) -> str:
     """Return the page of what is known."""
     parts = [one[part] for one in found.values() for part in PARTS if part in one]
-    claims = [(text, "holds" if holds else "FAILS", seen) for text, holds, seen in verdicts(found)]
     shallow = [
         _shallow_row(name, one["library"], one["shallow"]) for name, one in found.items() if "shallow" in one
     ]
     real = [_real_row(name, one["model"], one["real"]) for name, one in found.items() if "real" in one]
     return (
         f"{HEAD}\n{_circumstances([one for part in parts for one in part['measured']])}\n\n"
-        f"{table(('claim', 'verdict', 'seen'), claims)}\n\n"
+        f"{claims(verdicts(found))}\n\n"
         f"{HEAD_OF_SHALLOW}\n{table(COLUMNS_OF_SHALLOW, shallow)}\n"
         f"\n{HEAD_OF_REAL}\n{table(COLUMNS_OF_REAL, real)}\n"
     )
@@ -174,9 +174,9 @@ def run_all(chosen: list[Architecture], jobs: int, plan: Plan) -> bool:
             write(known)
             took = sum(one["took"] for part in parts for one in found[part]["measured"])
             print(f"{name}: {took:.0f} s", flush=True)
-            for text, holds, seen in verdicts(known, [name], parts):
-                if not holds:
-                    print(f"  FAILS: {text} ({seen})", flush=True)
+            for verdict in verdicts(known, [name], parts):
+                if not verdict.holds:
+                    print(f"  {verdict}", flush=True)
     if failed:
         print(f"not measured, as they failed: {', '.join(failed)}", flush=True)
     return not failed
@@ -226,9 +226,9 @@ def main(arguments: list[str]) -> int:
     names = list(dict.fromkeys(given.architectures))
     are_all_measured = run_all([by_name[name] for name in names or by_name], given.jobs, plan)
     told = verdicts(read(), names or None, [given.part] if given.part else PARTS)
-    for text, holds, seen in told:
-        print(f"{'holds' if holds else 'FAILS'}: {text} ({seen})")
-    return 0 if are_all_measured and all(holds for _, holds, _ in told) else 1
+    for verdict in told:
+        print(verdict)
+    return 0 if are_all_measured and all(verdict.holds for verdict in told) else 1
 
 
 if __name__ == "__main__":

@@ -7,9 +7,8 @@ from typing import Any
 
 from architectures import ALL
 from measurement import NESTED, OTHERS, PARTS, PROXY, RUNS, TEXT, WRITER, Found
+from verdicts import Verdict
 
-# A claim, whether it holds, and what was seen.
-Verdict = tuple[str, bool, str]
 # Maps what a claim needs to know of an architecture to what is known of it; None where it was not measured.
 Needed = Mapping[str, Any]
 
@@ -44,7 +43,7 @@ def _counted(part: str, known: Mapping[str, Found]) -> Iterator[Verdict]:
     depth = "at a depth that stock survives" if part == "shallow" else "at the depth of a published model"
     _, is_complete, seen = _claim("", {name: {"": one or None} for name, one in known.items()}, bool)
     libraries = {one.library for one in ALL if known[one.name]}
-    yield (
+    yield Verdict(
         f"{depth}, all architectures of the table are compiled, which are at least {ENOUGH}",
         is_complete and len(known) >= ENOUGH,
         f"{len(libraries)} libraries; {seen}",
@@ -54,7 +53,7 @@ def _counted(part: str, known: Mapping[str, Found]) -> Iterator[Verdict]:
         hanging = [name for name, needed in stock.items() if any(map(_ends_in_text, needed.values()))]
         others = [name for name, needed in stock.items() if name not in hanging and any(needed.values())]
         _, is_complete, seen = _claim("", stock, bool)
-        yield (
+        yield Verdict(
             f"{depth}, stock hangs or fails in the text of an op, in at least {ENOUGH_HANGS}",
             is_complete and len(hanging) >= ENOUGH_HANGS,
             f"in {len(hanging)}; not seen in: {', '.join(others)}; measured: {seen}",
@@ -122,7 +121,7 @@ def _claim(text: str, known: Mapping[str, Needed], holds: Callable[[Any], bool],
         said.append(f"not: {', '.join(failing)}")
     if missing:
         said.append(f"not measured: {', '.join(missing)}")
-    return text, bool(known) and not failing and not missing, "; ".join(said)
+    return Verdict(text, bool(known) and not failing and not missing, "; ".join(said))
 
 
 def record(part: Found, way: str, run: str) -> Found | None:
