@@ -31,7 +31,10 @@ Change = Callable[[Found], None]
 
 EAGER = "compiled results, losses and gradients are eager's, in stock and in these modes"
 TELLS = "that comparison can tell: each time, a plain set proxy in the place of the allow list is not the same as stock"
-QUICK = "in at most 1.5 times its seconds and 5 more"
+QUICK = (
+    "at the depth of a published model, lowering-hooks with nothing allowed takes at most 1.5 times the seconds of "
+    "that stock, and 5 more"
+)
 
 
 def one() -> Found:

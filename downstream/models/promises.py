@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from architectures import ALL
 from measurement import NESTED, OTHERS, PARTS, PROXY, RUNS, TEXT, WRITER, Found
@@ -12,6 +12,7 @@ from verdicts import Verdict
 # Maps what a claim needs to know of an architecture to what is known of it; None where it was not measured.
 Needed = Mapping[str, Any]
 
+DEEP: Final = "at the depth of a published model"
 # As many architectures are compared, and as many of them stock must not survive.
 ENOUGH, ENOUGH_HANGS = 25, 15
 # A compile may take this many times as long as one of stock that writes no text, and these seconds more.
@@ -40,7 +41,7 @@ def verdicts(
 
 def _counted(part: str, known: Mapping[str, Found]) -> Iterator[Verdict]:
     """Return the claims that are about the table as a whole."""
-    depth = "at a depth that stock survives" if part == "shallow" else "at the depth of a published model"
+    depth = "at a depth that stock survives" if part == "shallow" else DEEP
     _, is_complete, seen = _claim("", {name: {"": one or None} for name, one in known.items()}, bool)
     libraries = {one.library for one in ALL if known[one.name]}
     yield Verdict(
@@ -89,18 +90,18 @@ def _of_shallow(known: Mapping[str, Found]) -> Iterator[Verdict]:
 def _of_real(known: Mapping[str, Found]) -> Iterator[Verdict]:
     ours = {name: {run: record(part, "ours", run) for run in RUNS} for name, part in known.items()}
     yield _claim(
-        "at that depth, with nothing allowed, it compiles with lowering-hooks",
+        f"{DEEP}, lowering-hooks with nothing allowed compiles it",
         ours,
         lambda record: record["seconds"] is not None,
         _extremes(ours),
     )
     yield _claim(
-        "and what is generated is the same as what stock generates where it writes no text of an op",
+        f"{DEEP}, lowering-hooks with nothing allowed generates the same as stock that writes no text of an op",
         ours,
         is_same,
     )
     yield _claim(
-        f"in at most {TIMES:g} times its seconds and {SECONDS:g} more",
+        f"{DEEP}, lowering-hooks with nothing allowed takes at most {TIMES:g} times the seconds of that stock, and {SECONDS:g} more",
         {name: _pairs(part, "ours", "textless") for name, part in known.items()},
         _is_quick,
     )
