@@ -44,6 +44,7 @@ WITHOUT_TORCH = (
     "tests/inductor/test_loading.py",
     "tests/test_applying.py",
     "tests/test_asked.py",
+    "tests/test_downstream_models.py",
     "tests/test_fresh_process.py",
     "tests/test_install.py",
     "tests/test_locks.py",

@@ -110,7 +110,7 @@ class Recorder:
         before = {op: _name(kept) for op, kept in self._constraints.items()}
         torch._dynamo.reset()
         torch.manual_seed(0)
-        equal, error, message = None, None, ""
+        equal, error, message, places = None, None, "", []
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             try:
@@ -119,6 +119,7 @@ class Recorder:
                 error = [type(e).__name__ for e in (raised, raised.__cause__) if e is not None]
                 message = str(raised)
                 error.append(_place(traceback.extract_tb(raised.__traceback__)[-1]))
+                places = _places(raised)
         return {
             "code": [comparable(source) for source in self._code],
             "guards": [str(guard.expr) for env in self._envs for guard in env.guards],
@@ -131,6 +132,7 @@ class Recorder:
             "warnings": sorted({f"{w.category.__name__}: {w.message}" for w in warned}),
             "error": error,
             "message": message,
+            "places": places,
             "equal": equal,
         }
 
@@ -284,6 +286,21 @@ def _place(frame: traceback.FrameSummary) -> str:
     file, cache = Path(frame.filename), os.environ.get("TORCHINDUCTOR_CACHE_DIR")
     is_generated = cache is not None and file.is_relative_to(cache)
     return f"{'generated code' if is_generated else file.name}:{frame.name}"
+
+
+def _places(raised: BaseException) -> list[str]:
+    """Return each place once that an error, and those that it was raised from, went through: the outermost first."""
+    found: dict[str, None] = {}
+    error: BaseException | None = raised
+    while error is not None:
+        # The frames alone: reading the line of each of a thousand would take longer than the compile.
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            code = frame.f_code
+            found[_place(traceback.FrameSummary(code.co_filename, None, code.co_name, lookup_line=False))] = (
+                None
+            )
+        error = error.__cause__ or error.__context__
+    return list(found)
 
 
 def _name(constraint: Any) -> str:

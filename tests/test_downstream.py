@@ -16,7 +16,7 @@ TESTS = Path(__file__).parent
 DOWNSTREAM = TESTS.parent / "downstream"
 sys.path[:0] = [str(DOWNSTREAM), str(DOWNSTREAM / "pytorch")]
 
-from compiling import _place, differences, run_worker
+from compiling import _place, _places, differences, run_worker
 from runs import PLAIN, WAYS, Found
 from verify import summary, verdicts
 
@@ -73,6 +73,25 @@ def test_the_place_of_an_error(monkeypatch) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/cache/a")
     assert _place(FrameSummary("/cache/a/cw/cwvjoo.py", 7, "call")) == "generated code:call"
     assert _place(FrameSummary("/torch/_inductor/graph.py", 7, "run")) == "graph.py:run"
+
+
+def test_the_places_of_an_error() -> None:
+    """An error that was raised from another has the places of both, each once."""
+
+    def deep(levels: int) -> None:
+        if levels == 0:
+            raise RecursionError
+        deep(levels - 1)
+
+    def wrap() -> None:
+        try:
+            deep(3)
+        except RecursionError as error:
+            raise ValueError from error
+
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        wrap()
+    assert _places(raised.value)[-2:] == ["test_downstream.py:wrap", "test_downstream.py:deep"]
 
 
 def compiles() -> dict[str, Any]:

@@ -14,10 +14,16 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+sys.path[:0] = [
+    str(ROOT),
+    str(ROOT / "benchmarks"),
+    str(ROOT / "downstream"),
+    str(ROOT / "downstream" / "models"),
+]
 
 import pages
 from draw import measured_in
+from promises import verdicts
 from targets import outcomes
 from verdicts import Verdict, held
 
@@ -136,12 +142,14 @@ def models() -> Iterator[Row]:
         architectures = found["architectures"].values()
         libraries = {each["library"] for each in architectures}
         parts = [each[depth] for each in architectures for depth in ("shallow", "real") if depth in each]
+        runs = [run for part in parts for run in part["measured"]]
+        releases = sorted({run["versions"]["torch"] for run in runs})
         yield Row(
             "whole models with custom ops in them, forward and a training step",
-            f"PyTorch {found['versions']['torch']}: {sum('shallow' in each for each in architectures)} architectures "
+            f"PyTorch {', '.join(releases)}: {sum('shallow' in each for each in architectures)} architectures "
             f"of {len(libraries)} libraries, {sum('real' in each for each in architectures)} of them at full depth",
-            verdicts_of("models"),
-            measured([found, *parts]),
+            held(verdicts(found["architectures"])),
+            measured(runs),
             "[Whole models](downstream-models.md)",
         )
 
@@ -218,14 +226,6 @@ def cost() -> Iterator[Row]:
 SECTIONS: Final[tuple[Callable[[], Iterator[Row]], ...]] = (
     suite, samples, random_graphs, models, packages, engines, printed, cost, graphics,
 )  # fmt: skip
-
-
-def verdicts_of(name: str) -> str:
-    """Return how many claims of a page hold, as its table of verdicts says."""
-    lines = (DOCS / f"downstream-{name}.md").read_text().splitlines()
-    cells = [[cell.strip() for cell in line.split("|")] for line in lines if line.startswith("|")]
-    words = [word for row in cells for word in row if word in ("holds", "FAILS")]
-    return held(Verdict("", word == "holds") for word in words)
 
 
 def _newest_first(file: Path) -> tuple[int, ...]:

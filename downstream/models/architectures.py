@@ -1,19 +1,28 @@
-"""The architectures: each built from its configuration, with random weights, small, and as deep as it is told to be."""
+"""The architectures: each built from its configuration, with random weights, small, and as deep as it is told to be.
+
+The table can be read without PyTorch and the libraries, which only the functions that build a model import: so the
+check of the page knows all that had to be measured.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 Inputs = dict[str, Any]
 
 # All models of transformers have these sizes.
 HIDDEN, HEADS, VOCABULARY, LENGTH = 32, 4, 64, 8
+# Stock compiles each in seconds at this number of layers.
+SHALLOW: Final = 2
 # The name under which transformers knows the attention of ops.py.
 ATTENTION = "downstream"
+# How far a compiled result may be from eager's, which adds numbers up in another order.
+CLOSE: Final = {"rtol": 1e-3, "atol": 1e-4}
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,6 @@ class Architecture:
         name: As its page has it.
         library: The package that has it.
         build: Builds a model with that many layers, and returns it with its inputs.
-        shallow: A number of layers that stock compiles in seconds.
         real: The number that the model named in `model` has.
         model: A published model of that depth.
         adds: Whether a residual sum that no norm takes is an op of its own.
@@ -33,18 +41,31 @@ class Architecture:
     name: str
     library: str
     build: Callable[[int], tuple[torch.nn.Module, Inputs]]
-    shallow: int
     real: int
     model: str
     adds: bool = False
 
 
-def tokens(length: int = LENGTH) -> Any:
-    return torch.arange(2 * length).reshape(2, length) % VOCABULARY
+def tokens() -> Any:
+    import torch
+
+    return torch.arange(2 * LENGTH).reshape(2, LENGTH) % VOCABULARY
 
 
-def image(size: int = 32, channels: int = 3) -> Any:
-    return torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(1))
+def noise(*shape: int) -> Any:
+    import torch
+
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+def numbers(values: Any) -> Any:
+    import torch
+
+    return torch.tensor(values)
+
+
+def image() -> Any:
+    return noise(2, 3, 32, 32)
 
 
 def of_transformers(config: str, model: str, inputs: Callable[[], Inputs] | None = None, **fixed: Any) -> Any:
@@ -81,20 +102,19 @@ def of_transformers(config: str, model: str, inputs: Callable[[], Inputs] | None
     return build
 
 
-def of_torchvision(
-    make: Callable[[int, Any], torch.nn.Module], size: int = 32, dtype: torch.dtype = torch.float32
-) -> Any:
-    """Return a function that builds a model of torchvision from the number of layers."""
+def of_torchvision(make: Callable[[int, Any], torch.nn.Module], *, double: bool = False) -> Any:
+    """Return a function that builds a model of torchvision from the number of layers, maybe in double precision."""
 
     def build(layers: int) -> tuple[torch.nn.Module, Inputs]:
         import torchvision
 
-        return Named(make(layers, torchvision.models)).to(dtype), {"x": image(size).to(dtype)}
+        model, x = named(make(layers, torchvision.models)), image()
+        return (model.double(), {"x": x.double()}) if double else (model, {"x": x})
 
     return build
 
 
-def of_timm(name: str, family: str, size: int = 32, **fixed: Any) -> Any:
+def of_timm(name: str, family: str, **fixed: Any) -> Any:
     """Return a function that builds a class of a module of timm; a value may be a function of the layers."""
 
     def build(layers: int) -> tuple[torch.nn.Module, Inputs]:
@@ -102,7 +122,7 @@ def of_timm(name: str, family: str, size: int = 32, **fixed: Any) -> Any:
 
         values = {key: value(layers) if callable(value) else value for key, value in fixed.items()}
         make = getattr(importlib.import_module(f"timm.models.{family}"), name)
-        return Named(make(num_classes=8, **values)), {"x": image(size)}
+        return named(make(num_classes=8, **values)), {"x": image()}
 
     return build
 
@@ -119,15 +139,19 @@ def of_diffusers(name: str, inputs: Callable[[], Inputs], **fixed: Any) -> Any:
     return build
 
 
-class Named(torch.nn.Module):
-    """Lets a model that takes one tensor be called with its name."""
+def named(model: torch.nn.Module) -> torch.nn.Module:
+    """Let a model that takes one tensor be called with its name."""
+    import torch
 
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = model
+    class Named(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
 
-    def forward(self, x: Any) -> Any:
-        return self.model(x)
+        def forward(self, x: Any) -> Any:
+            return self.model(x)
+
+    return Named()
 
 
 def same(layers: int) -> int:
@@ -140,10 +164,6 @@ def each(value: Any) -> Callable[[int], list[Any]]:
 
 def after(dense: int, first: Any, others: Any) -> Callable[[int], list[Any]]:
     return lambda layers: [first if layer < dense else others for layer in range(layers)]
-
-
-def noise(*shape: int) -> Any:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
 def pictures() -> Inputs:
@@ -173,7 +193,7 @@ LATENT: Final = {
 }
 
 
-def two_towers(config: str, model: str, text: str, vision: str) -> Any:
+def two_towers(config: str, model: str) -> Any:
     """Return a function that builds a model with one encoder for text and one for pictures."""
 
     def build(layers: int) -> tuple[torch.nn.Module, Inputs]:
@@ -221,8 +241,8 @@ def encoder_decoder(**sizes: Any) -> dict[str, Any]:
 def dit() -> Inputs:
     return {
         "hidden_states": noise(2, 4, 8, 8),
-        "timestep": torch.tensor([1, 2]),
-        "class_labels": torch.tensor([0, 1]),
+        "timestep": numbers([1, 2]),
+        "class_labels": numbers([0, 1]),
     }
 
 
@@ -231,7 +251,7 @@ def sd3() -> Inputs:
         "hidden_states": noise(2, 4, 8, 8),
         "encoder_hidden_states": noise(2, 6, 32),
         "pooled_projections": noise(2, 16),
-        "timestep": torch.tensor([1, 2]),
+        "timestep": numbers([1, 2]),
     }
 
 
@@ -240,16 +260,16 @@ def flux() -> Inputs:
         "hidden_states": noise(1, 16, 4),
         "encoder_hidden_states": noise(1, 6, 32),
         "pooled_projections": noise(1, 16),
-        "timestep": torch.tensor([1.0]),
-        "img_ids": torch.zeros(16, 3),
-        "txt_ids": torch.zeros(6, 3),
+        "timestep": numbers([1.0]),
+        "img_ids": numbers([[0.0] * 3] * 16),
+        "txt_ids": numbers([[0.0] * 3] * 6),
     }
 
 
 def prior() -> Inputs:
     return {
         "hidden_states": noise(2, HIDDEN),
-        "timestep": torch.tensor(3),
+        "timestep": numbers(3),
         "proj_embedding": noise(2, HIDDEN),
         "encoder_hidden_states": noise(2, 6, HIDDEN),
     }
@@ -258,7 +278,7 @@ def prior() -> Inputs:
 def unet() -> Inputs:
     return {
         "sample": noise(2, 4, 8, 8),
-        "timestep": torch.tensor(3),
+        "timestep": numbers(3),
         "encoder_hidden_states": noise(2, 6, 32),
     }
 
@@ -468,8 +488,8 @@ TRANSFORMERS: Final = (
         32,
         "Whisper large",
     ),
-    ("CLIP", two_towers("CLIPConfig", "CLIPModel", "text", "vision"), 24, "CLIP ViT-L/14"),
-    ("SigLIP", two_towers("SiglipConfig", "SiglipModel", "text", "vision"), 27, "SigLIP so400m"),
+    ("CLIP", two_towers("CLIPConfig", "CLIPModel"), 24, "CLIP ViT-L/14"),
+    ("SigLIP", two_towers("SiglipConfig", "SiglipModel"), 27, "SigLIP so400m"),
     ("ViT", of_transformers("ViTConfig", "ViTForImageClassification", pictures, **VISION), 24, "ViT-L/16"),
     (
         "DINOv2",
@@ -500,7 +520,7 @@ TRANSFORMERS: Final = (
 )
 TORCHVISION: Final = (
     # Its sums are long: what rounding makes of them in another order is on the other side of a ReLU here and there.
-    ("ResNet", of_torchvision(resnet, dtype=torch.float64), 36, "ResNet-152"),
+    ("ResNet", of_torchvision(resnet, double=True), 36, "ResNet-152"),
     ("ViT (torchvision)", of_torchvision(vision_transformer), 24, "ViT-L/16"),
     ("Swin", of_torchvision(swin), 18, "Swin-B"),
     ("ConvNeXt", of_torchvision(convnext), 27, "ConvNeXt-L"),
@@ -617,12 +637,10 @@ LIBRARIES: Final = {
     "timm": TIMM,
     "diffusers": DIFFUSERS,
 }
-# Names those that stock compiles in seconds at another depth than two layers.
-SHALLOW: Final[dict[str, int]] = {}
 # Names those whose sums no norm takes.
 ADDS: Final = ("OLMo 2",)
 ALL: Final = tuple(
-    Architecture(name, library, build, SHALLOW.get(name, 2), real, model, name in ADDS)
+    Architecture(name, library, build, real, model, name in ADDS)
     for library, rows in LIBRARIES.items()
     for name, build, real, model in rows
 )
