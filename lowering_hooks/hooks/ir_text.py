@@ -149,8 +149,8 @@ class BoundedIR:
     def _wrap_texts(self, kind: type[object], *, is_made: bool = True) -> None:
         """Wrap the texts of a class that are not bounded.
 
-        The decorator of a dataclass generates a ``__repr__`` unless the class has one, so that a class that is
-        not made yet is given none.
+        The decorator of a dataclass generates a ``__repr__`` unless the class has one, so that a class that
+        is not made yet is given none.
         """
         for name, original in self._unbounded(kind):
             if not is_made and name == "__repr__" and name not in vars(kind):
