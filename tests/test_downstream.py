@@ -199,7 +199,7 @@ def test_too_few_graphs() -> None:
 # --- What is built and compared with eager ----------------------------------------------------------------------
 
 
-@pytest.mark.fresh_process
+@pytest.mark.fresh_process(beside_inductor=True)
 def test_equal_to_eager() -> None:
     """Results are equal where all that is in them is; where no tensor is, nothing was compared."""
     import torch
@@ -217,6 +217,21 @@ def test_equal_to_eager() -> None:
     assert is_equal(torch.tensor([100_000]), torch.tensor([100_001])) is False
     assert is_equal((), ()) is None
     assert is_equal(3, 3) is None
+
+
+def _record(code: list[str]) -> None:
+    import worker
+
+    seen = {"code": code, "message": "", "equal": True}
+    recorder = type("Recorder", (), {"strides": [], "record": lambda self, run: seen})()
+    worker.Worker(worker.Options(()), recorder)._record("a/0/forward", lambda: True)
+
+
+@pytest.mark.parametrize(("code", "equal"), [(["source"], True), ([], None)])
+def test_eager_is_not_compared_with_eager(run_beside_inductor, code: list[str], equal: bool | None) -> None:
+    """Where no code was generated, a worker does not say that the result is equal to eager's."""
+    done = run_beside_inductor(_record, code)
+    assert json.loads(done.stdout.splitlines()[-1])["seen"]["equal"] is equal
 
 
 @pytest.mark.parametrize(
@@ -383,14 +398,11 @@ def _traces_that_end_their_process(after: str | None) -> None:
         worker.Worker(options, recorder).run()
 
 
-def test_a_trace_is_announced(run) -> None:
+def test_a_trace_is_announced(run_beside_inductor) -> None:
     """A worker says which sample it is about to trace, and one that goes on behind a trace does not trace it."""
-    path = os.pathsep.join([str(DOWNSTREAM), str(DOWNSTREAM / "pytorch")])
-    for after, begun in [
-        (None, "op_db/a/float32/0/trace"),
-        ("op_db/a/float32/0/trace", "op_db/b/float32/0/trace"),
-    ]:
-        done = run(_traces_that_end_their_process, after, PYTHONPATH=path)
+    first, second = (f"op_db/{name}/float32/0/trace" for name in "ab")
+    for after, begun in [(None, first), (first, second)]:
+        done = run_beside_inductor(_traces_that_end_their_process, after)
         assert [json.loads(line) for line in done.stdout.splitlines()] == [{"begun": begun}]
 
 
