@@ -355,7 +355,8 @@ def measure(folder: Path, every: int | None, processes: int) -> tuple[str, dict[
     if every is not None:
         # `--every 1` takes all: it may not begin with the fourth operator, as every fourth may.
         share = Share(every, share.first % every)
-    found = run_all(share, folder / series, processes)
+    # PyTorch 2.0: generated code includes a header of the cache by its path; if relative, C++ does not find it.
+    found = run_all(share, folder.resolve() / series, processes)
     return series, {
         **facts(),
         "processes": processes,
