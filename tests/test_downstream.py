@@ -444,8 +444,8 @@ def test_what_fails_ends_all(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(runs, "run", run)
     with pytest.raises(RuntimeError, match="a worker ended"):
         runs.run_all(MadeUp(), tmp_path, 2)
-    # The thread of the part that failed may take one more before the others are cancelled.
-    assert len(begun) <= 4
+    # Two run at a time, and a third may have begun in the place of the one that failed.
+    assert len(begun) <= 3
     assert all(stopped)
 
 

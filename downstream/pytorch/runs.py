@@ -175,8 +175,9 @@ def run_all(share: Share, folder: Path, processes: int) -> dict[str, dict[str, F
             for future in failed:
                 future.result()
         except BaseException:
+            # In this order: a part that is stopped makes room for the next.
+            pool.shutdown(wait=False, cancel_futures=True)
             stop.set()
-            pool.shutdown(cancel_futures=True)
             raise
         for (part, way), future in futures.items():
             found.setdefault(part, {})[way] = future.result()

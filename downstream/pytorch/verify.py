@@ -79,9 +79,8 @@ Every wheel of PyTorch has the databases that its own tests take their samples f
 own. Generated code, guards, layout constraints, the ops that fall back, the strides that kernels are handed, warnings
 and errors must be stock's. `downstream/pytorch/` has the code. The table below says how much was compiled:
 `nox -s downstream-pytorch` takes all of `op_db` on the newest series. On each other series it takes a different
-quarter of the operators; `-- --every 32` takes fewer. A run that takes less than that writes to
-`build/downstream-pytorch/` instead of this page. `torchbind_impls` is left out: it wants a library that wheels do not
-have.
+quarter of the operators; `-- --every 32` takes fewer. What it finds then goes to `build/downstream-pytorch/`, with a
+page of its own, and not to this page. `torchbind_impls` is left out: it wants a library that wheels do not have.
 
 | compiled | how |
 | --- | --- |
