@@ -309,7 +309,7 @@ def downstream_models(session: nox.Session, depth: str) -> None:
 @nox.session(name="downstream-pytorch")
 @nox.parametrize("python,row", environments.pytorch_samples())
 def downstream_pytorch(session: nox.Session, row: Release) -> None:
-    """Write docs/downstream-pytorch.md: PyTorch's own samples as in stock; -- --every N compiles fewer."""
+    """Write docs/downstream-pytorch.md: PyTorch's own samples as in stock; -- --every 64 is a trial."""
     environments.install_torch(session, row.verified_with, *group("samples"))
     folder = ROOT / "build" / "downstream-pytorch"
     shutil.rmtree(folder / row.series, ignore_errors=True)

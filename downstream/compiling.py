@@ -23,12 +23,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "lowering_hooks" / "cli" / "worker"))
 
 from demo_compiling import capture_code, log_to, write_scalar_code
+
+if TYPE_CHECKING:
+    import threading
 
 # Maps each way of compiling to what is set for it: a strategy that is asked for and the environment variables.
 # Every namespace is allowed in all of them but `nothing_allowed`, which is an install with nothing set.
@@ -147,6 +150,7 @@ class Ended:
         seconds: How long it ran.
         peak_mib: The most memory that it, or a compiler that it started, held.
         errors: The end of what it wrote to its standard error.
+        is_late: Whether it ended itself by :func:`faulthandler.dump_traceback_later`, at a deadline of its own.
     """
 
     lines: list[Seen]
@@ -154,10 +158,20 @@ class Ended:
     seconds: float
     peak_mib: float
     errors: str
+    is_late: bool = False
 
 
-def run_worker(script: Path, mode: str, cache: Path, deadline: float, *arguments: str) -> Ended:
+def run_worker(
+    script: Path,
+    mode: str,
+    cache: Path,
+    deadline: float,
+    *arguments: str,
+    stop: threading.Event | None = None,
+) -> Ended:
     """Run ``script`` with ``mode`` and ``arguments`` in a process of its own, and end it at its deadline.
+
+    Whatever ends this call ends the process too, and all that it has started.
 
     Args:
         script: A worker, which prints each of its results as one line of JSON.
@@ -165,6 +179,10 @@ def run_worker(script: Path, mode: str, cache: Path, deadline: float, *arguments
         cache: Where the process keeps what it compiled.
         deadline: Seconds that it may take.
         arguments: What else it is called with.
+        stop: Another thread sets it to end this call; only the main thread hears of Ctrl-C.
+
+    Raises:
+        RuntimeError: ``stop`` was set.
     """
     begun = time.monotonic()
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+", errors="replace") as errors:
@@ -176,25 +194,40 @@ def run_worker(script: Path, mode: str, cache: Path, deadline: float, *arguments
             env=environment(mode, cache),
             start_new_session=True,
         )
-        is_late = False
-        # `wait4` tells what this process alone held, and waits without a deadline: so it is polled.
-        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
-            if time.monotonic() - begun > deadline and not is_late:
-                is_late = True
-                os.killpg(process.pid, signal.SIGKILL)
-            time.sleep(0.05)
-        _, code, usage = ended
-        process.returncode = os.waitstatus_to_exitcode(code)
+        is_over = False
+        try:
+            # `wait4` tells what this process alone held, and waits without a deadline: so it is polled.
+            while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+                if stop is not None and stop.is_set():
+                    raise RuntimeError(f"{script.name} was stopped")
+                if time.monotonic() - begun > deadline and not is_over:
+                    is_over = True
+                    _kill(process)
+                time.sleep(0.05)
+            _, code, usage = ended
+            process.returncode = os.waitstatus_to_exitcode(code)
+        finally:
+            # The process has a session of its own: what interrupts this one does not reach it.
+            _kill(process)
+            process.wait()
         output.seek(0)
         errors.seek(0)
-        lines = results_in(output)
+        written = errors.read()
         return Ended(
-            lines=lines,
-            status=None if is_late else process.returncode,
+            lines=results_in(output),
+            status=None if is_over else process.returncode,
             seconds=time.monotonic() - begun,
             peak_mib=usage.ru_maxrss / 2**10,
-            errors=errors.read()[-4000:],
+            errors=written[-4000:],
+            # The line stands before the stacks of all threads, which may be longer than what is kept.
+            is_late=re.search(r"^Timeout \(\d+:\d\d:\d\d", written, re.MULTILINE) is not None,
         )
+
+
+def _kill(process: subprocess.Popen[Any]) -> None:
+    """End what is left of the process and of those that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def results_in(lines: Iterable[str]) -> list[Seen]:
@@ -277,7 +310,8 @@ def comparable(source: str) -> str:
     source = re.sub(r"# Unsorted Source Nodes: .*", in_order, source)
     # PyTorch 2.4-2.15: how many graphs the process had compiled before; if missing: nothing to leave out.
     source = re.sub(r"# AOT ID: \['\d+_", "# AOT ID: ['", source)
-    # The header's folder, and the comments that name the files of the model.
+    # PyTorch 2.0-2.4, as far as seen: kernels of C++ include a header by its path in the cache of their process;
+    # if missing: nothing to leave out.
     return re.sub(r'#include "/[^"]*/', '#include "', source)
 
 

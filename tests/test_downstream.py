@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
+import os
+import signal
 import sys
+import threading
+import time
 from functools import cache as cached
 from pathlib import Path
 from traceback import FrameSummary
@@ -16,8 +22,10 @@ TESTS = Path(__file__).parent
 DOWNSTREAM = TESTS.parent / "downstream"
 sys.path[:0] = [str(DOWNSTREAM), str(DOWNSTREAM / "pytorch")]
 
-from compiling import _place, _places, differences, run_worker
-from runs import PLAIN, WAYS, Found
+import runs
+import verify
+from compiling import Ended, _place, _places, differences, run_worker
+from runs import PLAIN, WAYS, Found, Share
 from verify import summary, verdicts
 
 
@@ -94,24 +102,40 @@ def test_the_places_of_an_error() -> None:
     assert _places(raised.value)[-2:] == ["test_downstream.py:wrap", "test_downstream.py:deep"]
 
 
-def compiles() -> dict[str, Any]:
+def compiles(**different: Any) -> dict[str, Any]:
     """Return what a worker might have seen of many compiles."""
     one = {
         "code": ["a1"], "guards": [], "strides": [["log", [1]]], "constraints": {}, "warnings": [], "error": None,
         "message": "", "whole_message": "m1", "is_cut": False, "equal": None, "fallbacks": ["mirror.log.default"],
-    }  # fmt: skip
+    } | different  # fmt: skip
     return {f"op_db/op{number}/float32/0/mirror": copy.deepcopy(one) for number in range(GRAPHS)}
 
 
-def failing(change: Any = None, way: str = "call_function") -> list[str]:
-    """Return the claims that do not hold where ``change`` was made to what one way found."""
-    found = {"op_db-0": {name: Found(compiles()) for name in WAYS}}
-    built = Found({name: one | {"equal": True} for name, one in compiles().items()})
-    found |= {"built": dict.fromkeys(WAYS, built), PLAIN: {"stock": Found(compiles()), PLAIN: Found()}}
-    if change is not None:
-        change(found["op_db-0"][way], "op_db/op7/float32/0/mirror")
-    told = verdicts("2.15", {"every": 8, **summary(found)})
-    return [claim for claim, holds, _ in told if not holds]
+# A compile of `compiles`.
+NAME = "op_db/op7/float32/0/mirror"
+
+
+def everything() -> dict[str, dict[str, Found]]:
+    """Return what a run might have found in which nothing differs but under a plain set proxy."""
+    return {
+        "op_db-0": {name: Found(compiles()) for name in WAYS},
+        "built": {name: Found(compiles(equal=True)) for name in runs.BUILT_WAYS},
+        PLAIN: {"stock": Found(compiles()), PLAIN: Found(compiles(code=["a2"]))},
+    }
+
+
+def claims(found: dict[str, dict[str, Found]], series: str = "2.15") -> dict[str, tuple[bool | None, str]]:
+    """Return whether each claim holds, and what was seen, where an eighth of the operators was compiled."""
+    told = verdicts(series, {"every": 8, **summary(found)})
+    return {claim: (holds, seen) for claim, holds, seen in told}
+
+
+def failing(change: Any = None, *ways: str) -> list[str]:
+    """Return the claims that do not hold where ``change`` was made to what some of the ways found."""
+    found = everything()
+    for way in ways:
+        change(found["op_db-0"][way], NAME)
+    return [claim for claim, (holds, _) in claims(found).items() if not holds]
 
 
 def set_to(field: str, value: Any) -> Any:
@@ -163,18 +187,414 @@ def test_whole_messages() -> None:
     assert failing(cut, "nothing_allowed") == []
 
 
-def test_what_stock_changes_is_left_out() -> None:
-    """A compile that differs between two runs of stock is counted, and compared with no other way."""
+def test_only_a_field_that_stock_changes_is_left_out() -> None:
+    """A field that differs between two runs of stock is compared with no other way; all others of the compile are."""
+    found = everything()
+    set_to("code", ["a2"])(found["op_db-0"]["stock again"], NAME)
+    set_to("code", ["a3"])(found["op_db-0"]["graph"], NAME)
+    assert all(holds for holds, _ in claims(found).values())
+    set_to("strides", [])(found["op_db-0"]["graph"], NAME)
+    told = summary(found)
+    assert told["left_out"] == {NAME: ["code"]}
+    assert told["ways"]["graph"]["differing"] == {NAME: ["strides"]}
+    assert [claim for claim, (holds, _) in claims(found).items() if not holds] == [
+        "`graph`: all is as in stock"
+    ]
+    assert f"- `{NAME}`: code\n" in verify.page({"2.15": data(found)})
 
-    def both(found: Found, name: str) -> None:
-        found.seen[name]["code"] = ["a2"]
 
-    assert failing(both, "stock again") == []
+def test_a_message_that_stock_changes_is_left_out() -> None:
+    """So is a whole message, though it is compared in one way only."""
+    other = set_to("whole_message", "m2")
+    assert failing(other, "stock again", "nothing_allowed") == []
 
 
 def test_too_few_graphs() -> None:
     """Fewer graphs than promised are a failure."""
-    found = {part: {name: Found(compiles()) for name in WAYS} for part in ("op_db-0", "built")}
-    found[PLAIN] = {"stock": Found(), PLAIN: Found()}
-    told = verdicts("2.15", {"every": 1, **summary(found)})
+    told = verdicts("2.15", {"every": 1, **summary(everything())})
     assert not next(told)[1]
+
+
+# --- What is built and compared with eager ----------------------------------------------------------------------
+
+
+@pytest.mark.fresh_process(beside_inductor=True)
+def test_equal_to_eager() -> None:
+    """Results are equal where all that is in them is; where no tensor is, nothing was compared."""
+    import torch
+    from results import is_equal
+
+    x = torch.ones(2)
+    assert is_equal((x, 3, None), [x + 1e-4, 3, None]) is True
+    assert is_equal(x, x + 1e-2) is False
+    assert is_equal((x, 3), (x, 4)) is False
+    assert is_equal((x, 3), (x, 3.0)) is False
+    assert is_equal((x, float("nan")), (x, float("nan"))) is True
+    assert is_equal((x, x), (x,)) is False
+    assert is_equal((x, None), (x, x)) is False
+    # Large integers are not equal because they are close.
+    assert is_equal(torch.tensor([100_000]), torch.tensor([100_001])) is False
+    assert is_equal((), ()) is None
+    assert is_equal(3, 3) is None
+
+
+def _record(code: list[str]) -> None:
+    import worker
+
+    seen = {"code": code, "message": "", "equal": True}
+    recorder = type("Recorder", (), {"strides": [], "record": lambda self, run: seen})()
+    worker.Worker(worker.Options(()), recorder)._record("a/0/forward", lambda: True)
+
+
+@pytest.mark.parametrize(("code", "equal"), [(["source"], True), ([], None)])
+def test_eager_is_not_compared_with_eager(run_beside_inductor, code: list[str], equal: bool | None) -> None:
+    """Where no code was generated, a worker does not say that the result is equal to eager's."""
+    done = run_beside_inductor(_record, code)
+    assert json.loads(done.stdout.splitlines()[-1])["seen"]["equal"] is equal
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [
+        ({"code": []}, "no graph was compiled"),
+        ({"equal": None}, "no tensor was compared"),
+        ({"equal": None, "code": [], "error": ["TypeError", "a.py:f"]}, "an error in stock: TypeError"),
+    ],
+)
+def test_nothing_is_not_equal(seen: dict[str, Any], reason: str) -> None:
+    """A compile that compared nothing is not equal to eager, and the page says why."""
+    found = everything()
+    for way in found["built"].values():
+        way.seen[NAME] |= seen
+    built = summary(found)["built"]
+    assert (built["equal"], built["unequal"]) == (GRAPHS - 1, [])
+    assert built["uncompared"] == {reason: [NAME]}
+    assert f"- {reason} (1): `{NAME}`" in verify.page({"2.15": data(found)})
+    for way in found["built"].values():
+        for name in way.seen:
+            way.seen[name] |= seen
+    claim = "at least 18 samples are built and equal to eager"
+    assert claims(found)[claim] == (False, f"0 of {GRAPHS}; unequal: 0; not compared: {GRAPHS}")
+
+
+def test_a_built_compile_that_ends_its_process() -> None:
+    """A compile that stock loses where it is built is neither equal nor unequal."""
+    found = everything()
+    lose(found["built"]["stock"], NAME)
+    assert summary(found)["built"]["uncompared"] == {"its process ended: status -11": [NAME]}
+
+
+def test_compiles_without_a_graph() -> None:
+    """The totals of a comparison say how many compiles had no code that could have differed."""
+    found = everything()
+    for way in found["op_db-0"].values():
+        way.seen[NAME]["code"] = []
+    assert claims(found)["`graph`: all is as in stock"][1] == f"0 of {GRAPHS} differ; without a graph: 1"
+    assert summary(found)["kinds"]["op_db: mirror"]["without_graph"] == 1
+
+
+# --- The control ------------------------------------------------------------------------------------------------
+
+CONTROL = "the comparison can tell: with a plain set proxy at least 10 compiles differ"
+
+
+def test_what_a_plain_set_proxy_loses_does_not_differ() -> None:
+    """A control that has compiled nothing shows nothing, and neither does one that has lost some."""
+    found = everything()
+    assert claims(found)[CONTROL] == (True, f"{GRAPHS} of {GRAPHS}, {GRAPHS} of them in their code")
+    lose(found[PLAIN][PLAIN], NAME)
+    assert claims(found)[CONTROL][0] is False
+    assert claims(found)[CONTROL][1].endswith(f"{GRAPHS - 1} of them in their code; lost: 1")
+    found[PLAIN][PLAIN] = Found()
+    told = f"0 of {GRAPHS}, 0 of them in their code; not compiled: {GRAPHS}"
+    assert claims(found)[CONTROL] == (False, told)
+
+
+def test_a_series_without_control() -> None:
+    """Where a plain set proxy has nothing to lose, the page says that there is no control."""
+    assert claims(everything(), "2.0")[CONTROL] == (None, "no control on this series")
+
+
+# --- What is written down ---------------------------------------------------------------------------------------
+
+
+def data(found: dict[str, dict[str, Found]], every: int = 8) -> dict[str, Any]:
+    """Return what is written down of ``found``."""
+    where = {"date": "2026-11-28", "cpu": "none", "cores": 2, "commit": "", "processes": 1}
+    return {**where, "torch": "2.15.0", "python": "3.11.7", "every": every, **summary(found)}
+
+
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """Have ``verify.py measure`` find what :func:`everything` returns, and write below a temporary folder."""
+    monkeypatch.setattr(verify, "DATA", tmp_path / "docs")
+    monkeypatch.setattr(verify, "PARTIAL", tmp_path / "build")
+
+    def measure(every: int) -> Path:
+        monkeypatch.setattr(verify, "measure", lambda *_: ("2.15", data(everything(), every)))
+        monkeypatch.setattr(sys, "argv", ["verify.py", "measure", "folder", "--every", str(every)])
+        verify.main()
+        return tmp_path
+
+    return measure
+
+
+def test_a_part_is_no_evidence(measured, capsys) -> None:
+    """A run of less than the planned share leaves the evidence as it is, and says where its own page is."""
+    kept = measured(1) / "docs" / "2.15.json"
+    whole = kept.read_text()
+    own = measured(64) / "build" / "2.15-every-64.json"
+    assert kept.read_text() == whole
+    assert json.loads(own.read_text())["every"] == 64
+    page = own.with_suffix(".md")
+    assert "one in 64; planned: all" in page.read_text()
+    assert f"wrote {own} and {page}" in capsys.readouterr().out
+
+
+def test_a_relative_folder(monkeypatch, tmp_path) -> None:
+    """What is compiled lies at an absolute path: generated code names it, and is compared without it."""
+    folders: list[Path] = []
+
+    def run_all(share: Share, folder: Path, processes: int) -> dict[str, dict[str, Found]]:
+        folders.append(folder)
+        return everything()
+
+    monkeypatch.setattr(verify, "run_all", run_all)
+    monkeypatch.chdir(tmp_path)
+    series, _ = verify.measure(Path("build"), None, 1)
+    assert folders == [tmp_path.resolve() / "build" / series]
+
+
+def test_older_data_makes_a_page() -> None:
+    """What was not counted when a series was compiled is not counted on its page, and no claim stands on it."""
+    older = data(everything())
+    older["stable"] = GRAPHS
+    del older["left_out"], older["plain"]["lost"]
+    for part, name in [("built", "uncompared"), ("built", "seconds"), ("plain", "seconds")]:
+        del older[part][name]
+    for counts in (older["built"], *older["kinds"].values()):
+        del counts["without_graph"]
+    page = verify.page({"2.15": older})
+    assert "| at least 18 samples are built and equal to eager | no verdict | at most 630 of 630" in page
+    assert "0 of 630 differ; without a graph: not counted" in page
+
+
+# --- How the processes are run ----------------------------------------------------------------------------------
+
+
+def lines(*names: str) -> list[dict[str, Any]]:
+    """Return what a worker prints that compiles ``names``, and ends in the last of them."""
+    done = [line for name in names[:-1] for line in ({"begun": name}, {"name": name, "seen": {}})]
+    return [*done, {"begun": names[-1]}]
+
+
+def test_a_trace_that_ends_its_process(monkeypatch, tmp_path) -> None:
+    """A process that ends in a trace loses it, and the next goes on behind it."""
+    ends = iter(
+        [
+            Ended(lines("a/0/forward", "a/0/trace"), -11, 1.0, 1.0, ""),
+            Ended(
+                [{"begun": "b/0/forward"}, {"name": "b/0/forward", "seen": {}}, {"done": True}],
+                0,
+                1.0,
+                1.0,
+                "",
+            ),
+        ]
+    )
+    given: list[dict[str, Any]] = []
+
+    def run_worker(*args: Any, **kwargs: Any) -> Ended:
+        given.append(json.loads(args[-1]))
+        return next(ends)
+
+    monkeypatch.setattr(runs, "run_worker", run_worker)
+    found = runs.run("stock", {}, tmp_path, threading.Event())
+    assert list(found.seen) == ["a/0/forward", "b/0/forward"]
+    assert found.lost == {"a/0/trace": "status -11"}
+    assert given[1]["after"] == "a/0/trace"
+
+
+def _traces_that_end_their_process(after: str | None) -> None:
+    import worker
+    from samples import Sample
+
+    def end(*args: Any, **kwargs: Any) -> None:
+        raise SystemExit
+
+    worker.operators = lambda database: [("op_db/a", None), ("op_db/b", None)]
+    worker.samples = lambda name, *args, **kwargs: [Sample(f"{name}/float32/0", None, (None, (), {}), False)]
+    worker._traced = end
+    recorder = type("Recorder", (), {"strides": []})()
+    options = worker.Options(("op_db",), after=after, is_built=True)
+    with contextlib.suppress(SystemExit):
+        worker.Worker(options, recorder).run()
+
+
+def test_a_trace_is_announced(run_beside_inductor) -> None:
+    """A worker says which sample it is about to trace, and one that goes on behind a trace does not trace it."""
+    first, second = (f"op_db/{name}/float32/0/trace" for name in "ab")
+    for after, begun in [(None, first), (first, second)]:
+        done = run_beside_inductor(_traces_that_end_their_process, after)
+        assert [json.loads(line) for line in done.stdout.splitlines()] == [{"begun": begun}]
+
+
+# Names the parts of a made-up share, which take their time to compile unless they are stopped.
+PARTS = ("fails", *(f"slow{number}" for number in range(20)))
+
+
+class MadeUp(Share):
+    def tasks(self) -> Any:
+        return [(part, {"every": self.every}, ("stock",)) for part in PARTS]
+
+
+def test_what_fails_ends_all(monkeypatch, tmp_path) -> None:
+    """Where one part fails, those that run are stopped, and the others do not begin."""
+    begun: list[str] = []
+    stopped: list[bool] = []
+
+    def run(way: str, options: Any, cache: Path, stop: threading.Event) -> Found:
+        begun.append(cache.name)
+        if "fails" in cache.name:
+            raise RuntimeError("a worker ended")
+        stopped.append(stop.wait(30))
+        raise RuntimeError("stopped")
+
+    monkeypatch.setattr(runs, "run", run)
+    with pytest.raises(RuntimeError, match="a worker ended"):
+        runs.run_all(MadeUp(), tmp_path, 2)
+    # Two run at a time, and a third may have begun in the place of the one that failed.
+    assert len(begun) <= 3
+    assert all(stopped)
+
+
+def test_a_folder_keeps_shares_apart(monkeypatch, tmp_path) -> None:
+    """A part is not run again for the same share, and is for every other."""
+    begun: list[Any] = []
+
+    def run(way: str, options: Any, *args: Any) -> Found:
+        begun.append((way, options["databases"], options["every"], options.get("first", 0)))
+        return Found()
+
+    monkeypatch.setattr(runs, "run", run)
+    found = [runs.run_all(share, tmp_path, 1) for share in (Share(64, 1), Share(64, 1))]
+    assert found[0] == found[1]
+    times = len(begun)
+    for share in (Share(128, 1), Share(64, 2)):
+        runs.run_all(share, tmp_path, 1)
+    assert times < len(begun)
+    # Nothing was compiled twice: what does not depend on the share is taken from the folder.
+    assert {str(each) for each in begun if each[2] == 128} > {str(("stock", ["op_db"], 128, 1))}
+    assert len({str(each) for each in begun if each[1] == ["op_db"]}) == 6 * 3 + 2 + 4 * 3
+
+
+@pytest.mark.parametrize(("cores", "gigabytes", "processes"), [(2, 24, 2), (16, 8, 6), (4, 1, 1)])
+def test_processes_fit_the_machine(monkeypatch, cores: int, gigabytes: int, processes: int) -> None:
+    """As many processes run as this process may use cores, unless they would not fit into the memory."""
+    sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": gigabytes * 2**30 // 4096}
+    monkeypatch.setattr(verify, "cores", lambda: cores)
+    monkeypatch.setattr(os, "sysconf", sizes.get)
+    assert verify.processes_at_once() == processes
+
+
+def test_late_is_said() -> None:
+    """A compile that its deadline ended is said to be late, and one that ended its process to be lost."""
+    found = everything()
+    lose(found["op_db-0"]["graph"], NAME)
+    assert summary(found)["ways"]["graph"]["differing"] == {NAME: ["lost"]}
+    found["op_db-0"]["graph"].lost[NAME] = runs.LATE
+    assert summary(found)["ways"]["graph"]["differing"] == {NAME: ["late"]}
+    told = f"1 of {GRAPHS} differ, 1 of them late; without a graph: 0"
+    assert claims(found)["`graph`: all is as in stock"] == (False, told)
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Write a worker, and return its path; it needs nothing of PyTorch."""
+
+    def written(source: str) -> Path:
+        path = tmp_path / "worker.py"
+        path.write_text(source)
+        return path
+
+    return written
+
+
+LATE_AND_DEEP = """\
+import faulthandler, threading, time
+
+def descend(depth):
+    descend(depth - 1) if depth else time.sleep(60)
+
+for _ in range(3):
+    threading.Thread(target=descend, args=(90,), daemon=True).start()
+faulthandler.dump_traceback_later(0.5, exit=True)
+descend(90)
+"""
+
+
+def test_a_deadline_behind_long_stacks(script, tmp_path) -> None:
+    """A process that its own deadline ended is late, however long the stacks are that it writes after saying so."""
+    ended = run_worker(script(LATE_AND_DEEP), "stock", tmp_path, 60)
+    assert "Timeout" not in ended.errors
+    assert ended.is_late
+    assert runs._ending(ended) == "late"
+
+
+def test_a_status_is_no_deadline(script, tmp_path) -> None:
+    """A process that ends otherwise is not late, whatever it says of a timeout."""
+    ended = run_worker(script("raise SystemExit('Timeout (was set)')"), "stock", tmp_path, 60)
+    assert runs._ending(ended) == "status 1"
+
+
+WITH_CHILD = """\
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print('{"pid": %d}' % child.pid, flush=True)
+open(sys.argv[2], "w").write(str(child.pid))
+time.sleep(60)
+"""
+
+
+def test_stopping_ends_what_was_started(script, tmp_path) -> None:
+    """Whoever stops waiting for a worker ends it, and the processes that it has started."""
+    stop, told = threading.Event(), tmp_path / "pid"
+
+    def soon() -> None:
+        while not (told.exists() and told.read_text()):
+            time.sleep(0.05)
+        stop.set()
+
+    threading.Thread(target=soon, daemon=True).start()
+    with pytest.raises(RuntimeError, match="was stopped"):
+        run_worker(script(WITH_CHILD), "stock", tmp_path, 60, str(told), stop=stop)
+    _gone(int(told.read_text()))
+
+
+def test_an_interrupt_ends_what_was_started(monkeypatch, script, tmp_path) -> None:
+    """So does one who is interrupted."""
+    told = tmp_path / "pid"
+
+    def sleep(seconds: float) -> None:
+        if told.exists() and told.read_text():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("compiling.time.sleep", sleep)
+    with pytest.raises(KeyboardInterrupt):
+        run_worker(script(WITH_CHILD), "stock", tmp_path, 60, str(told))
+    monkeypatch.undo()
+    _gone(int(told.read_text()))
+
+
+def _gone(pid: int) -> None:
+    """Wait until a process is gone, or is one that only its parent, which was killed, has not asked about."""
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if state == "Z":
+            return
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail(f"process {pid} is still there")

@@ -110,16 +110,29 @@ def samples() -> Iterator[Row]:
         stock = found["ways"]["stock"]
         ways = [way for way in found["ways"] if way not in ("stock", "stock again")]
         differ = sum(len(found["ways"][way]["differing"]) for way in ways)
-        built = found["built"]
+        kinds = found["kinds"].values()
+        is_counted = all("without_graph" in kind for kind in kinds)
+        graphless = f"{sum(kind['without_graph'] for kind in kinds):,}" if is_counted else "not counted"
         yield Row(
             "PyTorch's own samples of its operators, forward, backward and dynamic",
             f"PyTorch {found['torch']}: {stock['compiles']:,} compiles of {found['operators']} operators, "
-            f"{stock['graphs']:,} graphs, {found['fallbacks']:,} implicit fallbacks; in {len(ways)} ways each",
+            f"{stock['graphs']:,} graphs (compiles without one: {graphless}), {found['fallbacks']:,} implicit fallbacks; in {len(ways)} ways each",
             f"{differ} differ; {len(found['ways']['stock again']['differing'])} differ between two runs of stock; "
-            f"{built['equal']} of {built['compiles']} that were built are equal to eager",
+            + _built(found["built"]),
             measured([found]),
             "[PyTorch's own samples](downstream-pytorch.md)",
         )
+
+
+def _built(built: Mapping[str, Any]) -> str:
+    """Return what came of the samples that were built, run and compared with eager."""
+    if "uncompared" not in built:
+        return f"of {built['compiles']} that were built, those equal to eager were not counted"
+    uncompared = sum(map(len, built["uncompared"].values()))
+    return (
+        f"of {built['compiles']} that were built, {built['equal']} are equal to eager, {len(built['unequal'])} are not, "
+        f"and {uncompared} had nothing to compare"
+    )
 
 
 def random_graphs() -> Iterator[Row]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compiling import run_worker
+from compiling import Ended, run_worker
 
 WORKER: Final = Path(__file__).with_name("worker.py")
 SMALL_DATABASES: Final = ("custom_op_db", "autograd_function_db", "hop_db")
@@ -24,6 +25,8 @@ SLICES: Final = 8
 SMALL_FROM: Final = 32
 # A sample of every third operator that is compiled is built, run and compared with eager, too.
 BUILT_EVERY: Final = 3
+# Floating-point results may differ from eager's by so much, absolute and relative; all others not at all.
+TOLERANCE: Final = 1e-3
 # Every how many operators of `op_db` one is compiled with a plain set proxy.
 PLAIN_EVERY: Final = 60
 # Name parts: what is compiled of the small databases, and what is built, too.
@@ -42,7 +45,12 @@ BUILT_WAYS: Final = ("stock", "call_function", "set_proxy", "nothing_allowed")
 # Names the way that shows what a difference looks like: stock with an allow list that says yes and no more.
 PLAIN: Final = "plain set proxy"
 
-# A worker that takes longer than these seconds is ended; one compile has less (`worker.Options.deadline`).
+# A compile that takes longer than these seconds ends its process; one that is built may take longer.
+COMPILE_DEADLINE: Final = 180.0
+BUILT_DEADLINE: Final = 600.0
+# Says how a compile is lost that took longer than that.
+LATE: Final = "late"
+# A worker that takes longer than these seconds is ended.
 DEADLINE: Final = 7200.0
 # So many compiles of one worker may end their process.
 RESTARTS: Final = 60
@@ -54,7 +62,7 @@ class Found:
 
     Attributes:
         seen: What was seen of each compile, by its name.
-        lost: How a process ended, by the name of the compile that ended it.
+        lost: How a process ended, by the name of the compile, or of the trace, that ended it.
         missing: What has no samples here, and why.
         seconds: How long the processes ran.
         peak_mib: The most memory that one of them held.
@@ -67,18 +75,18 @@ class Found:
     peak_mib: float = 0.0
 
 
-def run(way: str, options: Mapping[str, Any], cache: Path) -> Found:
+def run(way: str, options: Mapping[str, Any], cache: Path, stop: threading.Event) -> Found:
     """Compile what ``options`` says in one way; a compile that ends its process is lost, and no other.
 
     Raises:
-        RuntimeError: A process ended before its first compile, or too many did.
+        RuntimeError: A process ended before its first compile, or too many did, or ``stop`` was set.
     """
     found = Found()
     mode = WAYS.get(way, "stock")
     going_on: dict[str, Any] = {}
     for _ in range(RESTARTS):
         given = {**options, **going_on, "is_plain": way == PLAIN}
-        ended = run_worker(WORKER, mode, cache, DEADLINE, json.dumps(given))
+        ended = run_worker(WORKER, mode, cache, DEADLINE, json.dumps(given), stop=stop)
         found.seconds += ended.seconds
         found.peak_mib = max(found.peak_mib, ended.peak_mib)
         begun = None
@@ -93,13 +101,13 @@ def run(way: str, options: Mapping[str, Any], cache: Path) -> Found:
             return found
         if begun is None or begun in found.seen or ended.status is None:
             raise RuntimeError(f"{way}: a worker ended with {ended.status}:\n{ended.errors}")
-        found.lost[begun] = _ending(ended.status, ended.errors)
+        found.lost[begun] = _ending(ended)
         going_on = {"after": begun}
     raise RuntimeError(f"{way}: {RESTARTS} compiles ended their processes: {list(found.lost)}")
 
 
-def _ending(status: int, errors: str) -> str:
-    return "deadline" if "Timeout (" in errors else f"status {status}"
+def _ending(ended: Ended) -> str:
+    return LATE if ended.is_late else f"status {ended.status}"
 
 
 @dataclass(frozen=True)
@@ -124,7 +132,7 @@ class Share:
         yield SMALL, small, tuple(WAYS)
         plain = {"databases": ["op_db"], "every": PLAIN_EVERY}
         yield PLAIN, plain, ("stock", PLAIN)
-        built = {"is_built": True, "deadline": 600.0}
+        built = {"is_built": True, "deadline": BUILT_DEADLINE}
         yield f"{SMALL} {BUILT}", {**small, **built}, BUILT_WAYS
         thinner = {"every": BUILT_EVERY * self.every, "first": self.first}
         yield BUILT, {"databases": ["op_db"], **thinner, **built}, BUILT_WAYS
@@ -133,34 +141,50 @@ class Share:
 def run_all(share: Share, folder: Path, processes: int) -> dict[str, dict[str, Found]]:
     """Run every part in every way, and return what was found by the names of both.
 
-    What a part found is kept in ``folder``, and a part that is there is not run again.
+    What a part found is kept in ``folder``, and a part that is there is not run again.  What fails, or interrupts this
+    call, ends all parts that run, and no other begins.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found: dict[str, dict[str, Found]] = {}
+    stop = threading.Event()
 
     def one(part: str, options: dict[str, Any], way: str) -> Found:
-        file = folder / f"{part}-{way}.json".replace(" ", "_")
+        file = folder / f"{_stem(part, options, way)}.json"
         if file.exists():
             return Found(**json.loads(file.read_text()))
-        cache = folder / f"cache-{part}-{way}".replace(" ", "_")
-        if options.get("is_built"):
-            # The ways share what the compiler has built of the same source.
-            cache = folder / "cache-built"
+        # The ways share what the compiler has built of the same source.
+        cache = folder / ("cache-built" if options.get("is_built") else f"cache-{file.stem}")
         begun = time.monotonic()
-        done = run(way, options, cache)
+        done = run(way, options, cache, stop)
         print(f"{part}, {way}: {len(done.seen)} compiles, {time.monotonic() - begun:.0f} s", flush=True)
         file.write_text(json.dumps(asdict(done)))
         if not options.get("is_built"):
             shutil.rmtree(cache, ignore_errors=True)
         return done
 
+    found: dict[str, dict[str, Found]] = {}
     with ThreadPoolExecutor(processes) as pool:
-        futures = [
-            (part, way, pool.submit(one, part, options, way))
+        futures = {
+            (part, way): pool.submit(one, part, options, way)
             for part, options, ways in share.tasks()
             for way in ways
-        ]
-        for part, way, future in futures:
+        }
+        try:
+            failed = [
+                each for each in wait(futures.values(), return_when=FIRST_EXCEPTION).done if each.exception()
+            ]
+            for future in failed:
+                future.result()
+        except BaseException:
+            # In this order: a part that is stopped makes room for the next.
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop.set()
+            raise
+        for (part, way), future in futures.items():
             found.setdefault(part, {})[way] = future.result()
     shutil.rmtree(folder / "cache-built", ignore_errors=True)
     return found
+
+
+def _stem(part: str, options: Mapping[str, Any], way: str) -> str:
+    """Return the name of the file of a part: the part of another share has another name."""
+    return f"{part}-every-{options['every']}-from-{options.get('first', 0)}-{way}".replace(" ", "_")

@@ -2,9 +2,10 @@
 
 ``python downstream/pytorch/verify.py measure FOLDER [--every N]`` compiles them on the PyTorch that it is installed
 with, keeps in FOLDER what each process found, and writes down the sum of it under its series; with ``--every``, those
-of every N-th operator of ``op_db``.  It fails where a claim does not hold.  ``draw`` makes the page of all series.
-``--check`` changes nothing, and fails where the page is not the one that the JSON files make; both need nothing but
-``packaging``.
+of every N-th operator of ``op_db``.  Less than is planned for the series (:data:`SHARES`) is no evidence: it goes to
+``build/downstream-pytorch/``, with a page of its own.  It fails where a claim does not hold.  ``draw`` makes the page
+of all series.  ``--check`` changes nothing, and fails where the page is not the one that the JSON files make; both
+need nothing but ``packaging``.
 """
 
 from __future__ import annotations
@@ -25,24 +26,49 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools"), str(ROOT / "downstream")]
 
 import pages
 from compiling import differences
-from machine import facts
-from runs import BUILT, PLAIN, SMALL, WAYS, Found, Share, run_all
+from machine import cores, facts
+from runs import (
+    BUILT,
+    BUILT_DEADLINE,
+    COMPILE_DEADLINE,
+    LATE,
+    PLAIN,
+    SMALL,
+    TOLERANCE,
+    WAYS,
+    Found,
+    Share,
+    run_all,
+)
 
 from compat import RELEASES, release_of
 from lowering_hooks.cli.tables import table
 
 DATA, PAGE = ROOT / "docs" / "downstream-pytorch", ROOT / "docs" / "downstream-pytorch.md"
+# Takes what a run of less than the planned share found; git ignores it.
+PARTIAL = ROOT / "build" / "downstream-pytorch"
 
-# Says of which share of `op_db` the other series are compiled, so that together they have all.
+# Says which share of its `op_db` is planned for each series; a series that is not here compiles all of it.  Each of
+# these takes every fourth operator of its own list, and begins with another one.
 SHARES: Final = {"2.0": Share(4, 0), "2.4": Share(4, 1), "2.9": Share(4, 2), "2.12": Share(4, 3)}
 # Of all of `op_db` there are at least so many graphs, and samples that are built and equal to eager; of a share of it,
-# as much less.  2.0 traces fewer of the operators.
+# as much less.  2.0 traces fewer of the operators, and compiles no graph of the small databases.
 GRAPHS: Final = {"2.0": 2500}
-GRAPHS_OF_ANOTHER, BUILT_AT_LEAST = 5000, 150
+BUILT_AND_EQUAL: Final = {"2.0": 75}
+GRAPHS_OF_ANOTHER, BUILT_AND_EQUAL_OF_ANOTHER = 5000, 150
+# So many compiles must differ under a plain set proxy.
+PLAIN_AT_LEAST: Final = 10
 # So many of the compiles may differ between two runs of stock.
 UNSTABLE_AT_MOST: Final = 0.01
+# A worker holds at most so many bytes (1.3 GiB).
+MEMORY: Final = 1.3 * 2**30
 
-HEAD = """\
+# Name what came of a sample that was built, run and compared with eager.
+EQUAL, UNEQUAL = "equal", "unequal"
+# Stands for a figure that was not taken when a series was compiled.
+NOT_COUNTED: Final = "not counted"
+
+HEAD = f"""\
 # PyTorch's own samples
 
 <!-- Written by `nox -s downstream-pytorch` from downstream-pytorch/*.json. -->
@@ -52,8 +78,9 @@ Every wheel of PyTorch has the databases that its own tests take their samples f
 `autograd_function_db`. Their samples are compiled as stock and with lowering-hooks, each way in processes of its
 own. Generated code, guards, layout constraints, the ops that fall back, the strides that kernels are handed, warnings
 and errors must be stock's. `downstream/pytorch/` has the code. The table below says how much was compiled:
-`nox -s downstream-pytorch` takes all of `op_db` on the newest series and one operator in four on the others, each series
-others, and less with `-- --every 32`. `torchbind_impls` is left out: it wants a library that wheels do not have.
+`nox -s downstream-pytorch` takes all of `op_db` on the newest series. On each other series it takes a different
+quarter of the operators; `-- --every 32` takes fewer. What it finds then goes to `build/downstream-pytorch/`, with a
+page of its own, and not to this page. `torchbind_impls` is left out: it wants a library that wheels do not have.
 
 | compiled | how |
 | --- | --- |
@@ -64,16 +91,24 @@ others, and less with `-- --every 32`. `torchbind_impls` is left out: it wants a
 
 | way | what it is |
 | --- | --- |
-| stock again | stock once more: what differs here is no doing of lowering-hooks, and is left out of the other ways |
+| stock again | stock once more: what differs here is no doing of lowering-hooks, and these fields of these compiles, which are listed below, are left out of the other ways |
 | call_function | `LOWERING_HOOKS_NAMESPACES=*` |
 | graph | the same with `LOWERING_HOOKS_DETAIL=graph`, and Inductor logging at DEBUG |
 | set_proxy | the strategy of that name, forced, with `LOWERING_HOOKS_NAMESPACES=*` |
 | nothing_allowed | an install with nothing set, and Inductor logging at DEBUG; an error's whole message is compared, too |
 
-Inductor generates the code of these and nobody builds it: a kernel that is called does nothing. Some samples are built,
-run and compared with eager besides. The class and the place of an error are compared, and of its message the first two
-lines: the op's text is what lowering-hooks is for. A sample that stock refuses counts as compiled where the same
-error comes out.
+Inductor generates the code of these and nobody builds it: a kernel that is called does nothing. A compile *without a
+graph* generated no code, because PyTorch ran the sample in eager, or refused it: little but its warnings and its error
+is compared. The guards are those of `ShapeEnv`, which are about sizes; Dynamo's other guards are not compared. The
+class and the place of an error are compared, and of its message the first two lines: the op's text is what
+lowering-hooks is for. A sample that stock refuses counts as compiled where the same error comes out.
+
+Some samples are built, run and compared with eager besides: floating-point results must be within {TOLERANCE} of
+eager's, absolute and relative (`atol` and `rtol` of `torch.testing.assert_close`), and all others exactly eager's. A
+sample is equal to eager only where a graph was compiled and a tensor was compared.
+
+A compile that takes more than {COMPILE_DEADLINE:.0f} s of wall time, or {BUILT_DEADLINE:.0f} s where it is built, is ended. Where stock took less it
+counts as differing, and is said to be *late*: on a busy machine that need not be a difference.
 """
 
 
@@ -82,18 +117,19 @@ def summary(found: Mapping[str, Mapping[str, Found]]) -> dict[str, Any]:
     compared = [ways for part, ways in found.items() if part == SMALL or part.startswith("op_db-")]
     stock = _together(ways["stock"] for ways in compared)
     again = _together(ways["stock again"] for ways in compared)
-    finished = {name for name in stock.seen if name in again.seen}
-    stable = {name for name in finished if not _differing(stock.seen[name], again.seen[name])}
-    same_text = {name for name in stable if _text(stock.seen[name]) == _text(again.seen[name])}
+    # Two runs of stock differ in these fields of these compiles: nobody can tell what another way does to them.
+    left_out = {
+        name: what for name in sorted(stock.seen) if (what := _compared(stock, again, name, whole=True))
+    }
     ways = {}
     for way in WAYS:
         other = _together(ways_of[way] for ways_of in compared)
-        is_whole = way == "nothing_allowed"
-        differing = {
-            name: what
-            for name in sorted(stable if way not in ("stock", "stock again") else finished)
-            if (what := _compared(stock, other, name, whole=is_whole and name in same_text))
-        }
+        ignored = {} if way == "stock again" else left_out
+        differing = {}
+        for name in sorted(stock.seen):
+            what = _compared(stock, other, name, whole=way == "nothing_allowed")
+            if kept := [field for field in what if field not in ignored.get(name, ())]:
+                differing[name] = kept
         ways[way] = {
             "compiles": len(other.seen),
             "graphs": sum(len(seen["code"]) for seen in other.seen.values()),
@@ -111,7 +147,7 @@ def summary(found: Mapping[str, Mapping[str, Found]]) -> dict[str, Any]:
         "tensors": sum(len(seen["strides"]) for seen in stock.seen.values()),
         "guards": sum(len(seen["guards"]) for seen in stock.seen.values()),
         "errors": Counter(seen["error"][0] for seen in stock.seen.values() if seen["error"]),
-        "stable": len(stable),
+        "left_out": left_out,
         "ways": ways,
         "missing": _missing(stock),
         "built": _built([ways for part, ways in found.items() if part.endswith(BUILT)]),
@@ -131,14 +167,25 @@ def _together(parts: Iterable[Found]) -> Found:
 
 
 def _compared(stock: Found, other: Found, name: str, *, whole: bool) -> list[str]:
-    """Return the names of what differs from stock."""
+    """Return the names of what differs from stock, or how the other way has lost the compile."""
     if name not in other.seen:
-        return ["lost"]
+        return [_loss(other, name)]
     seen = other.seen[name]
     differing = _differing(stock.seen[name], seen)
     if whole and not seen["is_cut"] and _text(stock.seen[name]) != _text(seen):
         differing.append("whole message")
     return differing
+
+
+def _loss(found: Found, name: str) -> str:
+    """Return how a compile that was not seen was lost: as late, with its process, or before it began."""
+    if name not in found.lost:
+        return "not compiled"
+    return LATE if found.lost[name] == LATE else "lost"
+
+
+def _without_graph(found: Found) -> int:
+    return sum(not seen["code"] for seen in found.seen.values())
 
 
 def _differing(stock: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -161,6 +208,7 @@ def _kinds(stock: Found) -> dict[str, dict[str, int]]:
         counts.update(
             compiles=1,
             graphs=len(seen["code"]),
+            without_graph=int(not seen["code"]),
             fallbacks=len(seen["fallbacks"]),
             errors=int(seen["error"] is not None),
         )
@@ -176,43 +224,64 @@ def _missing(stock: Found) -> dict[str, list[str]]:
 
 
 def _built(parts: list[Mapping[str, Found]]) -> dict[str, Any]:
-    stock = _together(ways["stock"] for ways in parts)
+    together = {way: _together(ways_of[way] for ways_of in parts) for way in parts[0]}
+    stock = together["stock"]
     ways = {}
-    for way in parts[0]:
-        other = _together(ways_of[way] for ways_of in parts)
+    for way, other in together.items():
         differing = {
             name: what for name in stock.seen if (what := _compared(stock, other, name, whole=False))
         }
         ways[way] = {"differing": differing, "lost": other.lost}
-    equal = Counter(str(seen["equal"]) for seen in stock.seen.values())
+    outcomes: dict[str, list[str]] = {EQUAL: [], UNEQUAL: []}
+    for name, seen in stock.seen.items():
+        outcomes.setdefault(_outcome(seen), []).append(name)
+    for name, how in stock.lost.items():
+        outcomes.setdefault(f"its process ended: {how}", []).append(name)
     return {
-        "compiles": len(stock.seen),
+        "compiles": sum(map(len, outcomes.values())),
         "graphs": sum(len(seen["code"]) for seen in stock.seen.values()),
-        "equal": equal["True"],
-        "unequal": sorted(name for name, seen in stock.seen.items() if seen["equal"] is False),
+        "without_graph": _without_graph(stock),
+        "equal": len(outcomes.pop(EQUAL)),
+        "unequal": sorted(outcomes.pop(UNEQUAL)),
+        "uncompared": {reason: sorted(outcomes[reason]) for reason in sorted(outcomes)},
         "ways": ways,
+        "seconds": round(sum(found.seconds for found in together.values())),
     }
+
+
+def _outcome(seen: Mapping[str, Any]) -> str:
+    """Return whether what was built in stock is equal to eager, or why that cannot be said."""
+    if seen["error"]:
+        return f"an error in stock: {seen['error'][0]}"
+    if not seen["code"]:
+        return "no graph was compiled"
+    if seen["equal"] is None:
+        return "no tensor was compared"
+    return EQUAL if seen["equal"] else UNEQUAL
 
 
 def _plain(ways: Mapping[str, Found]) -> dict[str, Any]:
+    """Count what differs under a plain set proxy; what it has lost was not compared."""
     stock, plain = ways["stock"], ways[PLAIN]
-    differing = [_compared(stock, plain, name, whole=False) for name in stock.seen]
+    differing = [_compared(stock, plain, name, whole=False) for name in stock.seen if name in plain.seen]
     return {
         "compiles": len(stock.seen),
+        "lost": {name: _loss(plain, name) for name in stock.seen if name not in plain.seen},
         "differing": sum(map(bool, differing)),
         "code": sum("code" in found for found in differing),
         "strides": sum("strides" in found for found in differing),
+        "seconds": round(stock.seconds + plain.seconds),
     }
 
 
-def verdicts(series: str, data: Mapping[str, Any]) -> Iterator[tuple[str, bool, str]]:
-    """Return each claim, whether it holds, and what was seen."""
+def verdicts(series: str, data: Mapping[str, Any]) -> Iterator[tuple[str, bool | None, str]]:
+    """Return each claim, whether it holds, and what was seen; None where nothing was found out about it."""
     ways, stock, built = data["ways"], data["ways"]["stock"], data["built"]
     least = GRAPHS.get(series, GRAPHS_OF_ANOTHER) // data["every"]
     yield f"stock compiles at least {least:,} graphs", stock["graphs"] >= least, f"{stock['graphs']:,}"
     yield (
-        "at least as many implicit fallbacks as half of that",
-        data["fallbacks"] >= least / 2,
+        f"at least {least // 2:,} implicit fallbacks",
+        data["fallbacks"] >= least // 2,
         f"{data['fallbacks']:,} of {data['fallen_back']} ops",
     )
     unstable = len(ways["stock again"]["differing"])
@@ -221,27 +290,60 @@ def verdicts(series: str, data: Mapping[str, Any]) -> Iterator[tuple[str, bool, 
         unstable <= UNSTABLE_AT_MOST * stock["compiles"],
         f"{unstable} of {stock['compiles']:,}",
     )
+    # Until single fields were left out, compiles were: so many were compared.
+    compared = data.get("stable", stock["compiles"])
     for way, seen in ways.items():
         if way not in ("stock", "stock again"):
-            differing = len(seen["differing"])
-            yield f"`{way}`: all is as in stock", not differing, f"{differing} of {data['stable']:,} differ"
-    equal = max(1, BUILT_AT_LEAST // data["every"])
-    yield (
-        f"at least {equal} samples are built and equal to eager",
-        built["equal"] >= equal,
-        f"{built['equal']} of {built['compiles']}",
-    )
+            holds, told = _as_in_stock(seen["differing"], compared, *data["kinds"].values())
+            yield f"`{way}`: all is as in stock", holds, told
+    yield _built_verdict(series, data["every"], built)
+    finished = built["compiles"] - len(built["ways"]["stock"]["lost"])
     for way, seen in built["ways"].items():
         if way != "stock":
-            differing = len(seen["differing"])
-            yield f"built, `{way}`: all is as in stock", not differing, f"{differing} differ"
-    row, plain = release_of(series), data["plain"]
-    if row is None or row.layout_constraint != "none":
-        yield (
-            "the comparison can tell: with a plain set proxy at least 10 compiles differ",
-            plain["differing"] >= 10,
-            f"{plain['differing']} of {plain['compiles']}, {plain['code']} of them in their code",
+            holds, told = _as_in_stock(seen["differing"], finished, built)
+            yield f"built, `{way}`: all is as in stock", holds, told
+    yield _control(series, data["plain"])
+
+
+def _as_in_stock(
+    differing: Mapping[str, list[str]], compiles: int, *counts: Mapping[str, Any]
+) -> tuple[bool, str]:
+    late = sum(what == [LATE] for what in differing.values())
+    told = f"{len(differing)} of {compiles:,} differ" + (f", {late} of them late" if late else "")
+    return not differing, f"{told}; without a graph: {_graphless(*counts)}"
+
+
+def _built_verdict(series: str, every: int, built: Mapping[str, Any]) -> tuple[str, bool | None, str]:
+    least = max(1, BUILT_AND_EQUAL.get(series, BUILT_AND_EQUAL_OF_ANOTHER) // every)
+    claim = f"at least {least} samples are built and equal to eager"
+    if "uncompared" not in built:
+        most = min(built["equal"], built["graphs"])
+        told = f"at most {most} of {built['compiles']}: what compared nothing counted as equal"
+        return claim, None, told
+    uncompared = sum(map(len, built["uncompared"].values()))
+    told = f"{built['equal']} of {built['compiles']}; unequal: {len(built['unequal'])}; not compared: {uncompared}"
+    return claim, built["equal"] >= least, told
+
+
+def _control(series: str, plain: Mapping[str, Any]) -> tuple[str, bool | None, str]:
+    claim = f"the comparison can tell: with a plain set proxy at least {PLAIN_AT_LEAST} compiles differ"
+    row = release_of(series)
+    if row is not None and row.layout_constraint == "none":
+        # There is no layout constraint that a plain set proxy could lose.
+        return claim, None, "no control on this series"
+    if "lost" not in plain:
+        told = (
+            f"{plain['code']} of {plain['compiles']} in their code; what was lost counted as differing, too"
         )
+        return claim, plain["code"] >= PLAIN_AT_LEAST, told
+    told = f"{plain['differing']} of {plain['compiles']}, {plain['code']} of them in their code"
+    lost = "; ".join(f"{how}: {count}" for how, count in sorted(Counter(plain["lost"].values()).items()))
+    return claim, plain["differing"] >= PLAIN_AT_LEAST and not lost, f"{told}; {lost}" if lost else told
+
+
+def word(holds: bool | None) -> str:
+    """Return the verdict on a claim in a word or two."""
+    return {True: "holds", False: "FAILS", None: "no verdict"}[holds]
 
 
 def measure(folder: Path, every: int | None, processes: int) -> tuple[str, dict[str, Any]]:
@@ -250,8 +352,10 @@ def measure(folder: Path, every: int | None, processes: int) -> tuple[str, dict[
     series = ".".join(torch.split(".")[:2])
     share = SHARES.get(series, Share())
     if every is not None:
-        share = Share(every, share.first)
-    found = run_all(share, folder / series, processes)
+        # `--every 1` takes all: it may not begin with the fourth operator, as every fourth may.
+        share = Share(every, share.first % every)
+    # PyTorch 2.0: generated code includes a header of the cache by its path; if relative, C++ does not find it.
+    found = run_all(share, folder.resolve() / series, processes)
     return series, {
         **facts(),
         "processes": processes,
@@ -266,59 +370,105 @@ def page(data: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
         (
             found["torch"],
-            "all" if found["every"] == 1 else f"one in {found['every']}",
+            _taken(series, found["every"]),
             f"{found['operators']}",
             f"{found['ways']['stock']['compiles']:,}",
             f"{found['ways']['stock']['graphs']:,}",
+            _graphless(*found["kinds"].values()),
             f"{found['fallbacks']:,}",
             f"{len(found['ways']['stock again']['differing'])}",
             *(str(len(found["ways"][way]["differing"])) for way in list(WAYS)[2:]),
         )
-        for found in data.values()
+        for series, found in data.items()
     ]
     columns = (
-        "PyTorch", "of `op_db`", "operators", "compiles", "graphs", "implicit fallbacks",
+        "PyTorch", "of `op_db`", "operators", "compiles", "graphs", "compiles without a graph", "implicit fallbacks",
         "differ in stock again", *(f"in `{way}`" for way in list(WAYS)[2:]),
     )  # fmt: skip
     return f"{HEAD}\n{table(columns, rows)}\n" + "".join(_section(*found) for found in data.items())
 
 
+def _taken(series: str, every: int) -> str:
+    """Return which share of `op_db` was compiled, and which should have been where that is more."""
+    planned = SHARES.get(series, Share()).every
+    taken, wanted = ("all" if number == 1 else f"one in {number}" for number in (every, planned))
+    return f"{taken}; planned: {wanted}" if every > planned else taken
+
+
+def _graphless(*counts: Mapping[str, Any]) -> str:
+    """Return how many compiles made no graph; where nobody has counted, the fewest that it can be."""
+    if all("without_graph" in each for each in counts):
+        return f"{sum(each['without_graph'] for each in counts):,}"
+    fewest = sum(max(0, each["compiles"] - each["graphs"]) for each in counts)
+    return f"at least {fewest:,}" if fewest else NOT_COUNTED
+
+
 def _section(series: str, found: Mapping[str, Any]) -> str:
-    claims = [(claim, "holds" if holds else "FAILS", seen) for claim, holds, seen in verdicts(series, found)]
+    claims = [(claim, word(holds), seen) for claim, holds, seen in verdicts(series, found)]
     kinds = [
-        (kind, *(f"{counts[what]:,}" for what in ("compiles", "graphs", "fallbacks", "errors")))
+        (
+            kind,
+            *(f"{counts[what]:,}" for what in ("compiles", "graphs")),
+            _graphless(counts),
+            *(f"{counts[what]:,}" for what in ("fallbacks", "errors")),
+        )
         for kind, counts in found["kinds"].items()
     ]
+    heads = ("compiled", "compiles", "graphs", "compiles without a graph", "implicit fallbacks", "errors")
     total = found["ways"]["stock"]
-    return (
+    text = (
         f"\n## PyTorch {found['torch']}, Python {found['python']}\n\n"
-        f"{found['date']}, {found['cpu']}, {found['cores']} cores, processes at a time: {found['processes']}; the "
-        f"processes took {_minutes(found)} minutes in sum. {found['constraints']:,} layout constraints, "
+        f"{found['date']}, {found['cpu']}, {found['cores']} cores, processes at a time: {found['processes']}; "
+        f"{_minutes(found)}. {found['constraints']:,} layout constraints, "
         f"{found['guards']:,} guards and the strides of {found['tensors']:,} tensors are among what is the same.\n\n"
         f"{table(('claim', 'verdict', 'seen'), claims)}\n\n"
-        f"{table(('compiled', 'compiles', 'graphs', 'implicit fallbacks', 'errors'), kinds)}\n\n"
+        f"{table(heads, kinds)}\n\n"
         f"Stock refuses {sum(found['errors'].values())} of {total['compiles']:,} with an error: "
-        f"{_counted(found['errors'])}.\n\n"
+        f"{_errors(found['errors'])}.\n\n"
+        + _left_out(found)
         + _differing_in(found)
         + _lost_in(found)
         + _unequal(found["built"])
-        + _without(found["missing"])
+        + _listed("Built, and not compared with eager", found["built"].get("uncompared", {}))
+        + _listed("Without samples here, or not traced", found["missing"])
+    )
+    return text.rstrip("\n") + "\n"
+
+
+def _minutes(found: Mapping[str, Any]) -> str:
+    others = (found["built"], found["plain"])
+    seconds = [part.get("seconds", 0) for part in (*found["ways"].values(), *others)]
+    is_whole = all("seconds" in part for part in others)
+    return f"the processes took {sum(seconds) / 60:.0f} minutes in sum" + (
+        "" if is_whole else " (of the built samples and of the plain set proxy: not counted)"
     )
 
 
-def _minutes(found: Mapping[str, Any]) -> int:
-    return round(sum(way["seconds"] for way in found["ways"].values()) / 60)
-
-
-def _counted(errors: Mapping[str, int]) -> str:
+def _errors(errors: Mapping[str, int]) -> str:
     ordered = sorted(errors.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"`{name}` {count}" for name, count in ordered) or "none"
+
+
+def _left_out(found: Mapping[str, Any]) -> str:
+    title = "Left out of the comparison, because two runs of stock differ in it"
+    if "left_out" not in found:
+        title += "; all else of these compiles was left out, too"
+    fields = found.get("left_out", found["ways"]["stock again"]["differing"])
+    lines = [f"- `{name}`: {', '.join(what)}" for name, what in fields.items()]
+    return f"{title}:\n\n" + "\n".join(lines) + "\n\n" if lines else ""
+
+
+def _all_ways(found: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Return what was found in each way, built or not, by what the page calls it."""
+    yield from found["ways"].items()
+    yield from ((f"built, {way}", seen) for way, seen in found["built"]["ways"].items())
 
 
 def _differing_in(found: Mapping[str, Any]) -> str:
     lines = [
         f"- {way}: `{name}` ({', '.join(what)})"
-        for way, seen in found["ways"].items()
+        for way, seen in _all_ways(found)
+        if way != "stock again"
         for name, what in seen["differing"].items()
     ]
     return "What differs:\n\n" + "\n".join(lines) + "\n\n" if lines else ""
@@ -326,11 +476,12 @@ def _differing_in(found: Mapping[str, Any]) -> str:
 
 def _lost_in(found: Mapping[str, Any]) -> str:
     ended: dict[tuple[str, str], list[str]] = {}
-    for way, seen in found["ways"].items():
+    plain = {"lost": found["plain"].get("lost", {})}
+    for way, seen in (*_all_ways(found), (PLAIN, plain)):
         for name, how in seen["lost"].items():
             ended.setdefault((name, how), []).append(way)
     lines = [f"- `{name}`: {how}, in {', '.join(ways)}" for (name, how), ways in ended.items()]
-    return "Compiles that ended their process:\n\n" + "\n".join(lines) + "\n\n" if lines else ""
+    return "Compiles, or traces, that ended their process:\n\n" + "\n".join(lines) + "\n\n" if lines else ""
 
 
 def _unequal(built: Mapping[str, Any]) -> str:
@@ -340,12 +491,15 @@ def _unequal(built: Mapping[str, Any]) -> str:
     return f"Built, and not equal to eager in stock: {names}.\n\n"
 
 
-def _without(missing: Mapping[str, list[str]]) -> str:
+def _listed(title: str, names_of: Mapping[str, list[str]]) -> str:
+    """Return a list of reasons, each with how many names it has and the first of them."""
     lines = [
-        f"- {reason}: " + ", ".join(f"`{name}`" for name in names[:12]) + (", ..." if len(names) > 12 else "")
-        for reason, names in missing.items()
+        f"- {reason} ({len(names)}): "
+        + ", ".join(f"`{name}`" for name in names[:12])
+        + (", ..." if len(names) > 12 else "")
+        for reason, names in names_of.items()
     ]
-    return "Left out, or not traced:\n\n" + "\n".join(lines) + "\n" if lines else ""
+    return f"{title}:\n\n" + "\n".join(lines) + "\n\n" if lines else ""
 
 
 def results() -> dict[str, Any]:
@@ -354,12 +508,36 @@ def results() -> dict[str, Any]:
     return {series: json.loads(file.read_text()) for series, file in files.items() if file.exists()}
 
 
+def write(series: str, data: Mapping[str, Any]) -> Path:
+    """Write down what was measured, and return the file.
+
+    Only a run of at least the planned share of its series is evidence, and may take the place of an earlier one.
+    """
+    if data["every"] <= SHARES.get(series, Share()).every:
+        file = DATA / f"{series}.json"
+    else:
+        file = PARTIAL / f"{series}-every-{data['every']}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(data, indent=1) + "\n")
+    if file.parent == PARTIAL:
+        own = file.with_suffix(".md")
+        own.write_text(page({series: data}))
+        print(f"less than planned for {series}, so {DATA.name}/ stays as it is: wrote {file} and {own}")
+    return file
+
+
+def processes_at_once() -> int:
+    """Return how many workers this machine has the cores and the memory for."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(cores(), int(memory / MEMORY)))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("command", nargs="?", choices=("measure", "draw"))
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--every", type=int)
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--processes", type=int, default=processes_at_once())
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
     if given.check:
@@ -370,12 +548,11 @@ def main() -> int:
     if given.command != "measure" or given.folder is None:
         parser.error("measure FOLDER, draw or --check")
     series, data = measure(given.folder, given.every, given.processes)
-    DATA.mkdir(exist_ok=True)
-    (DATA / f"{series}.json").write_text(json.dumps(data, indent=1) + "\n")
+    write(series, data)
     told = list(verdicts(series, data))
     for claim, holds, seen in told:
-        print(f"{'holds' if holds else 'FAILS'}: {claim} ({seen})")
-    return 0 if all(holds for _, holds, _ in told) else 1
+        print(f"{word(holds)}: {claim} ({seen})")
+    return 1 if any(holds is False for _, holds, _ in told) else 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Compiles the samples of PyTorch's databases in one way.  Run as a script by ``verify.py``.
 
 ``python worker.py MODE OPTIONS``, where OPTIONS is JSON: see :class:`Options`.  It prints a line of JSON when it
-begins with a compile, and another with what was seen; so it is known which compile ended a process.
+begins with a compile, or traces a sample, and another with what was seen of a compile; so it is known which of them
+ended a process.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ import torch
 from compiling import Recorder, compiling_nothing, start
 from demo_compiling import install_plain_set_proxy
 from mirrors import NAMESPACE, Mirrors, is_plain
+from results import is_equal
+from runs import COMPILE_DEADLINE
 from samples import DATABASES, FALLBACKS, TRACED, Missing, Sample, operators, samples, seed
 from torch._inductor import lowering
 from torch._inductor.compile_fx import compile_fx, compile_fx_inner
@@ -44,11 +47,12 @@ class Options:
         databases: The databases.
         every: Every how many operators one is taken.
         first: The number of the first.
-        after: The name of the compile that ended the process before this one; what comes before is done.
+        after: The name of the compile, or of the trace, that ended the process before this one; what comes before is
+            done.
         is_built: Whether what is generated is built, run and compared with eager.
         kept: The names of compiles whose code is printed in full, and not as hashes; only they are compiled.
         is_plain: Whether a plain set proxy is installed, for a test of the comparison.
-        deadline: Seconds that one compile may take.
+        deadline: Seconds that one compile, or one trace, may take.
     """
 
     databases: tuple[str, ...]
@@ -58,7 +62,7 @@ class Options:
     is_built: bool = False
     kept: tuple[str, ...] = ()
     is_plain: bool = False
-    deadline: float = 180.0
+    deadline: float = COMPILE_DEADLINE
 
 
 class Worker:
@@ -106,11 +110,14 @@ class Worker:
             is_dynamic = index == 1
             mirror = "mirror_dynamic" if is_dynamic else "mirror"
             names = [f"{sample.name}/{way}" for way in ("fallback", mirror)]
+            traced = f"{sample.name}/trace"
             if self._is_done and self._options.after not in names:
+                self._is_done = traced != self._options.after
                 continue
             try:
-                seed()
-                trace = _traced(sample, with_gradients=index % 2 == 0)
+                with self._begun(traced):
+                    seed()
+                    trace = _traced(sample, with_gradients=index % 2 == 0)
             except Exception as error:
                 _say(missing=sample.name, reason=f"no trace: {type(error).__name__}")
                 continue
@@ -129,7 +136,7 @@ class Worker:
         with torch.no_grad():
             compiled = torch.compile(module, dynamic=True) if is_dynamic else compile_fx(module, list(inputs))
             found = compiled(*inputs)
-        return None if expected is None else _is_equal(found, expected)
+        return None if expected is None else is_equal(found, expected)
 
     def _samples(self, name: str, op: Any, count: int, *, requires_grad: bool) -> Iterator[Sample]:
         for sample in samples(name, op, count, requires_grad=requires_grad):
@@ -146,15 +153,16 @@ class Worker:
         kept = self._options.kept
         if kept and name not in kept:
             return
-        _say(begun=name)
-        faulthandler.dump_traceback_later(self._options.deadline, exit=True)
-        seed()
-        begun = time.process_time()
-        with _as_if_none_was_met() as fallbacks:
-            seen = self._recorder.record(run)
+        with self._begun(name):
+            seed()
+            begun = time.process_time()
+            with _as_if_none_was_met() as fallbacks:
+                seen = self._recorder.record(run)
+            seen["seconds"] = round(time.process_time() - begun, 3)
         seen["fallbacks"] = sorted(fallbacks)
-        seen["seconds"] = round(time.process_time() - begun, 3)
-        faulthandler.cancel_dump_traceback_later()
+        if not seen["code"]:
+            # Nothing was generated, so that eager was compared with eager.
+            seen["equal"] = None
         if not kept:
             seen["code"] = [hashlib.sha256(source.encode()).hexdigest()[:16] for source in seen["code"]]
             seen["is_cut"] = CUT in seen["message"]
@@ -162,12 +170,22 @@ class Worker:
             seen["message"] = "\n".join(line[:500] for line in seen["message"].split("\n")[:2])
         _say(name=name, seen=seen)
 
+    @contextlib.contextmanager
+    def _begun(self, name: str) -> Iterator[None]:
+        """Say what this block does, in case that it ends the process, and end the process at the deadline."""
+        _say(begun=name)
+        faulthandler.dump_traceback_later(self._options.deadline, exit=True)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
 
 def _forward(sample: Sample, *, dynamic: bool | None) -> bool | None:
     # Some operators write to their input.
     expected = _call(sample.function, _copied(sample.arguments)) if BUILT else None
     found = _call(torch.compile(sample.function, dynamic=dynamic), sample.arguments)
-    return _is_equal(found, expected) if BUILT else None
+    return is_equal(found, expected) if BUILT else None
 
 
 def _call(function: Any, arguments: Any) -> Any:
@@ -182,7 +200,7 @@ def _copied(arguments: Any) -> Any:
 def _backward(sample: Sample, backend: Any = "inductor") -> bool | None:
     compiled = torch.compile(sample.function, backend=backend)
     found = _gradients(compiled, sample)
-    return None if not BUILT else _is_equal(found, _gradients(sample.function, sample))
+    return None if not BUILT else is_equal(found, _gradients(sample.function, sample))
 
 
 def _gradients(function: Any, sample: Sample) -> Any:
@@ -290,14 +308,6 @@ def _measure_no_guards() -> None:
 
 def _tensors(values: Any) -> list[Any]:
     return [leaf for leaf in tree_flatten(values)[0] if isinstance(leaf, torch.Tensor)]
-
-
-def _is_equal(found: Any, expected: Any) -> bool:
-    try:
-        torch.testing.assert_close(_tensors(found), _tensors(expected), equal_nan=True, rtol=1e-3, atol=1e-3)
-    except AssertionError:
-        return False
-    return True
 
 
 def _say(**line: Any) -> None:
