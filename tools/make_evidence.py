@@ -18,6 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import pages
 from draw import measured_in
+from printed_ir.runs import has_ended
 from targets import outcomes
 from verdicts import Verdict, held
 
@@ -180,7 +181,7 @@ def printed() -> Iterator[Row]:
         # A release may lack what a model is made of.
         outcomes = [each for each in found["models"].values() if "hooked" in each]
         compared = [each["same_code"] for each in outcomes if each.get("same_code") is not None]
-        ended = sum("no_end" not in each["hooked"] for each in outcomes)
+        ended = sum(has_ended(each["hooked"]) for each in outcomes)
         yield Row(
             "models that make Inductor print IR, 60 layers deep",
             f"PyTorch {found['torch']}: {len(outcomes)} models",
