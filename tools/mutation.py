@@ -154,6 +154,8 @@ def run(copy: Copy, module: str, arguments: argparse.Namespace) -> dict[str, Any
     noticed = {mutant: before.get(_hash(mutant), "survived") for mutant in found}
     noticed = {mutant: outcome for mutant, outcome in noticed.items() if outcome == "failed"}
     pending = [mutant for mutant in found if mutant not in noticed]
+    # Before the run: the files may be edited while it lasts.
+    when = run_of(module, len(pending)) if pending else run_before(module)
     survivors = []
     counts = Counter(noticed.values())
     with _log(module).open("a" if arguments.again else "w") as log:
@@ -170,7 +172,7 @@ def run(copy: Copy, module: str, arguments: argparse.Namespace) -> dict[str, Any
         "killed": counts["failed"],
         "timeout": counts["timeout"],
         "survived": counts["survived"],
-        **(run_of(module, len(pending)) if pending else run_before(module)),
+        **when,
     }
     print(module, measured, flush=True)
     return {"measured": measured, "survivors": survivors, "keys": [entry(module, mutant) for mutant in found]}
