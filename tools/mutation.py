@@ -294,7 +294,7 @@ A mutant that runs out of time is counted apart: its tests went on for {patience
 {seconds} seconds more, because a loop does not end or because the machine was busy. With `-- --again` a mutant that a test noticed
 before is not run again while its function is what it was; "run then" says how many were run on the last day that any was. A
 module is "changed since" where it, or a file of its tests, was not what it had been in that run when this page was written. A survivor whose line is gone from
-the module leaves the list when the page is written.
+the module leaves the list when the page is written. Survivors that are "not listed" are without a reason so far.
 
 """
 
@@ -325,7 +325,10 @@ def page(changed: Collection[str]) -> str:
         mutants = (
             f"{found['mutants']}" if found["every"] == 1 else f"{found['mutants']}, one in {found['every']}"
         )
-        counted = (str(found[name]) for name in names[1:])
+        counted = [str(found[name]) for name in names[1:]]
+        unlisted = found["survived"] - sum(survivor["module"] == module for survivor in entries)
+        if unlisted > 0:
+            counted[-1] += f", {unlisted} not listed"
         last = f"{found['date']}, {found['commit']}" + (CHANGED if module in changed else "")
         rows.append((f"`{module}`", mutants, *counted, str(found["ran"]), last))
     total = [str(sum(int(found[name]) for found in measured.values())) for name in names]

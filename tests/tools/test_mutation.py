@@ -59,6 +59,14 @@ def test_timeouts_are_apart(checkout) -> None:
     assert row() == [f"`{MODULE}`", "9", "5", "3", "1", "9", "2026-01-31, abc1234"]
 
 
+def test_a_survivor_without_a_reason(checkout) -> None:
+    """The page says how many of those that survived are not in the list."""
+    measured = {MODULE: MEASURED | mutation.hashes(MODULE) | {"survived": 3}}
+    mutation.MEASURED.write_text(json.dumps(measured))
+    mutation.write_page()
+    assert row()[4] == "3, 2 not listed"
+
+
 @pytest.mark.parametrize("edited", [MODULE, f"tests/{TESTS}"])
 def test_what_was_changed_since(checkout, edited: str) -> None:
     """The page says so of a module that was edited, or whose tests were; the check does not fail before it says so."""
