@@ -74,7 +74,9 @@ MODULES = {
         ("hooks/test_allow_list.py", "test_applying.py", "test_manager.py"), ("hooks/test_set_proxy.py",)
     ),
     "lowering_hooks/hooks/call_function.py": Tests(_APPLYING),
-    "lowering_hooks/hooks/ir_text.py": Tests(("hooks/test_limit.py", "test_manager.py", "test_applying.py")),
+    "lowering_hooks/hooks/ir_text.py": Tests(
+        ("hooks/test_limit.py", "test_manager.py", "test_applying.py"), ("hooks/test_ir_text.py",)
+    ),
     "lowering_hooks/hooks/layout_constraints.py": Tests(
         ("hooks/test_layout_constraints.py", "test_applying.py")
     ),
