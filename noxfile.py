@@ -71,6 +71,8 @@ NOT_MEASURED = (
 # Names the benchmarks in the order of docs/performance.md.
 BENCHMARKS = ("scaling", "floor", "share", "overhead", "graph_text", "ir_text", "import_cost")
 
+# Name what two of the sessions run twice: to measure, and to draw the page whatever came of it.
+PRINTED_IR = "tools/make_printed_ir.py"
 RANDOM_GRAPHS = "tools/make_random_graphs.py"
 
 
@@ -345,10 +347,10 @@ def printed_ir(session: nox.Session, row: Release) -> None:
     environments.install_torch(session, row.verified_with)
     output = f"docs/printed-ir/{row.series}.json"
     with discarding(session):
-        session.run(
-            "python", "tools/make_printed_ir.py", "measure", output, *session.posargs, env=WITH_BYTECODE
-        )
-    session.run(sys.executable, "tools/make_printed_ir.py", "draw", external=True)
+        try:
+            session.run("python", PRINTED_IR, "measure", output, *session.posargs, env=WITH_BYTECODE)
+        finally:
+            session.run(sys.executable, PRINTED_IR, "draw", external=True)
 
 
 @nox.session(name="random-graphs")
@@ -357,8 +359,10 @@ def random_graphs(session: nox.Session, row: Release) -> None:
     """Write docs/random-graphs.md: 2,000 random graphs, compiled as stock and hooked; with -- 99, so many."""
     environments.install_torch(session, row.verified_with)
     with discarding(session):
-        session.run("python", RANDOM_GRAPHS, "measure", *session.posargs, env=WITH_BYTECODE)
-    session.run(sys.executable, RANDOM_GRAPHS, "draw", external=True)
+        try:
+            session.run("python", RANDOM_GRAPHS, "measure", *session.posargs, env=WITH_BYTECODE)
+        finally:
+            session.run(sys.executable, RANDOM_GRAPHS, "draw", external=True)
 
 
 @nox.session(python="3.11")

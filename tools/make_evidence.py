@@ -23,6 +23,7 @@ sys.path[:0] = [
 
 import pages
 from draw import measured_in
+from printed_ir.runs import has_ended
 from promises import verdicts
 from targets import outcomes
 from verdicts import Verdict, held
@@ -142,7 +143,8 @@ def random_graphs() -> Iterator[Row]:
             "random graphs with custom ops",
             f"PyTorch {found['torch']}: {found['graphs']:,} graphs, {found['totals']['compiled']:,} of which stock "
             "compiles; in 4 ways each",
-            f"{found['findings']} differ; {found['totals']['unstable']} differ between two runs of stock",
+            f"{found['findings']} differ, and {len(found['once'])} once; "
+            f"{len(found['unstable'])} differ between two runs of stock",
             measured([found]),
             "[Random graphs](random-graphs.md)",
         )
@@ -201,7 +203,7 @@ def printed() -> Iterator[Row]:
         # A release may lack what a model is made of.
         outcomes = [each for each in found["models"].values() if "hooked" in each]
         compared = [each["same_code"] for each in outcomes if each.get("same_code") is not None]
-        ended = sum("no_end" not in each["hooked"] for each in outcomes)
+        ended = sum(has_ended(each["hooked"]) for each in outcomes)
         yield Row(
             "models that make Inductor print IR, 60 layers deep",
             f"PyTorch {found['torch']}: {len(outcomes)} models",

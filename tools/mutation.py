@@ -4,14 +4,16 @@
 that ``MODULES`` names until one fails (``mutation_runner.py``), and compares the mutants that no test noticed with
 ``docs/mutation/survivors.json``, which says of each why it may stay.  It fails where they are others.  With
 ``--every K`` it runs each K-th mutant only, with ``--only TEXT`` those whose function has that text in its name, and
-with ``--again`` only those that no test has noticed in an earlier run, and those of functions that were edited since.
-``--page`` writes ``docs/mutation.md``, and ``--check`` compares it.
+with ``--again`` only those that no test has noticed in an earlier run, those that ran out of time, and those of functions
+that were edited since.  ``--page`` writes ``docs/mutation.md``, and drops of ``survivors.json`` what is not in its
+module any more.  ``--check`` changes nothing: it fails where the page is not what its data make, or ``--page`` would
+drop a survivor.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
+import ast
 import hashlib
 import json
 import sys
@@ -20,9 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pages
+from machine import facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from mutants import Mutant
     from mutation_runner import Copy
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "mutation"
 PAGE = ROOT / "docs" / "mutation.md"
+COMMAND = "python tools/mutation.py --page"
 MEASURED, SURVIVORS = (ROOT / "docs" / "mutation" / name for name in ("measured.json", "survivors.json"))
 
 
@@ -70,7 +74,9 @@ MODULES = {
         ("hooks/test_allow_list.py", "test_applying.py", "test_manager.py"), ("hooks/test_set_proxy.py",)
     ),
     "lowering_hooks/hooks/call_function.py": Tests(_APPLYING),
-    "lowering_hooks/hooks/ir_text.py": Tests(("hooks/test_limit.py", "test_manager.py", "test_applying.py")),
+    "lowering_hooks/hooks/ir_text.py": Tests(
+        ("hooks/test_limit.py", "test_manager.py", "test_applying.py"), ("hooks/test_ir_text.py",)
+    ),
     "lowering_hooks/hooks/layout_constraints.py": Tests(
         ("hooks/test_layout_constraints.py", "test_applying.py")
     ),
@@ -148,11 +154,14 @@ def run(copy: Copy, module: str, arguments: argparse.Namespace) -> dict[str, Any
     found = mutants((ROOT / module).read_text())
     found = [mutant for mutant in found if arguments.only in mutant.function][:: arguments.every]
     noticed = {mutant: before.get(_hash(mutant), "survived") for mutant in found}
-    noticed = {mutant: outcome for mutant, outcome in noticed.items() if outcome != "survived"}
+    noticed = {mutant: outcome for mutant, outcome in noticed.items() if outcome == "failed"}
+    pending = [mutant for mutant in found if mutant not in noticed]
+    # Before the run: the files may be edited while it lasts.
+    when = run_of(module, len(pending)) if pending else run_before(module)
     survivors = []
     counts = Counter(noticed.values())
     with _log(module).open("a" if arguments.again else "w") as log:
-        for mutant, came in outcomes(copy, module, [other for other in found if other not in noticed]):
+        for mutant, came in outcomes(copy, module, pending):
             counts[came["outcome"]] += 1
             what = entry(module, mutant)
             print(json.dumps({"hash": _hash(mutant), **came, **what}), file=log, flush=True)
@@ -165,10 +174,32 @@ def run(copy: Copy, module: str, arguments: argparse.Namespace) -> dict[str, Any
         "killed": counts["failed"],
         "timeout": counts["timeout"],
         "survived": counts["survived"],
-        "date": datetime.date.today().isoformat(),
+        **when,
     }
     print(module, measured, flush=True)
     return {"measured": measured, "survivors": survivors, "keys": [entry(module, mutant) for mutant in found]}
+
+
+def run_of(module: str, ran: int) -> dict[str, Any]:
+    """Return what is written down of a run of so many mutants of a module: when it was, where, and on what code."""
+    return {"ran": ran, **facts(), **hashes(module)}
+
+
+def run_before(module: str) -> dict[str, Any]:
+    """Return what was written down of the last run of a module, for one in which nothing was left to run."""
+    before = measured_before().get(module, {})
+    return {name: before[name] for name in run_of(module, 0) if name in before}
+
+
+def hashes(module: str) -> dict[str, str]:
+    """Return the hash of a module, and that of the tests that it is judged by, as the files are now."""
+    names = dict.fromkeys(name.partition("::")[0] for files in MODULES[module] for name in files)
+    tests = b"".join((ROOT / "tests" / name).read_bytes() for name in names)
+    return {"module": _digest((ROOT / module).read_bytes()), "tests": _digest(tests)}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _log(module: str) -> Path:
@@ -204,6 +235,33 @@ def _key(found: dict[str, Any]) -> tuple[Any, ...]:
     return found["module"], found["function"], found["line"], found["mutant"], found.get("number", 1)
 
 
+def is_gone(survivor: dict[str, Any]) -> bool:
+    """Tell whether the module of a survivor has no such line any more in that function."""
+    source = (ROOT / survivor["module"]).read_text()
+    inside = source if not survivor["function"] else _source_of(survivor["function"], source)
+    return f" {survivor['line']} " not in f" {' '.join(inside.split())} "
+
+
+def _source_of(function: str, source: str) -> str:
+    """Return the source of a function or class by its qualified name; empty where there is none."""
+    nodes: list[Any] = [ast.parse(source)]
+    defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for name in function.split("."):
+        inside = [each for node in nodes for each in ast.walk(node)]
+        nodes = [each for each in inside if isinstance(each, defined) and each.name == name]
+    lines, found = source.splitlines(), []
+    for node in nodes:
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        found += lines[first - 1 : node.end_lineno]
+    return "\n".join(found)
+
+
+def drop_gone() -> None:
+    """Leave those survivors out of the list whose line is gone."""
+    staying = [survivor for survivor in listed() if not is_gone(survivor)]
+    SURVIVORS.write_text(json.dumps(staying, indent=1, ensure_ascii=False) + "\n")
+
+
 def differences(results: dict[str, dict[str, Any]]) -> list[str]:
     """Say where the survivors are others than those that are listed."""
     known = {_key(entry_) for entry_ in listed()}
@@ -234,32 +292,60 @@ leaves out what nobody could notice: annotations, types, `__slots__`, lines at D
 variable. The tests of a module are those of `MODULES` in `tools/mutation.py`, the fast ones; what only a whole compile
 or a random sequence of calls would notice counts as a survivor.
 
-With `-- --again` a mutant that a test noticed before is not run again while its function is what it was. The table was
-made so: each mutant was run, but not all of them on the very same day's code and tests.
+A mutant that runs out of time is counted apart: its tests went on for {patience} times as long as on the module as it is, and
+{seconds} seconds more, because a loop does not end or because the machine was busy. With `-- --again` a mutant that a test noticed
+before is not run again while its function is what it was; "run then" says how many were run on the last day that any was. A
+module is "changed since" where it, or a file of its tests, was not what it had been in that run when this page was written. A survivor whose line is gone from
+the module leaves the list when the page is written. Survivors that are "not listed" are without a reason so far.
 
 """
 
 
-def page() -> str:
-    """Return ``docs/mutation.md`` as its data make it."""
+# Ends the last cell of a module that was changed since its run.
+CHANGED = ", changed since"
+
+
+def page(changed: Collection[str]) -> str:
+    """Return ``docs/mutation.md`` as its data make it.
+
+    Args:
+        changed: The modules that it says were changed since their runs.
+    """
     # Not where tests are run: the processes that run them import the package from the copy.
     sys.path.insert(0, str(ROOT))
     from lowering_hooks.cli.tables import table
 
-    measured: dict[str, dict[str, Any]] = json.loads(MEASURED.read_text())
+    measured = measured_before()
     entries = listed()
-    rows = []
+    names = ("mutants", "killed", "timeout", "survived")
+    rows: list[tuple[str, ...]] = []
     for module in MODULES:
         found = measured.get(module)
         if found is None:
-            rows.append((f"`{module}`", "not run", "", "", ""))
+            rows.append((f"`{module}`", "not run", "", "", "", "", ""))
             continue
-        ran = f"{found['mutants']}" if found["every"] == 1 else f"{found['mutants']}, one in {found['every']}"
-        killed = f"{found['killed'] + found['timeout']}"
-        rows.append((f"`{module}`", ran, killed, str(found["survived"]), found["date"]))
-    total = [sum(int(found[name]) for found in measured.values()) for name in ("mutants", "survived")]
-    rows.append(("all", str(total[0]), str(total[0] - total[1]), str(total[1]), ""))
-    parts = [HEAD + table(("module", "mutants", "noticed", "survived", "run on"), rows)]
+        mutants = (
+            f"{found['mutants']}" if found["every"] == 1 else f"{found['mutants']}, one in {found['every']}"
+        )
+        counted = [str(found[name]) for name in names[1:]]
+        unlisted = found["survived"] - sum(survivor["module"] == module for survivor in entries)
+        if unlisted > 0:
+            counted[-1] += f", {unlisted} not listed"
+        last = f"{found['date']}, {found['commit']}" + (CHANGED if module in changed else "")
+        rows.append((f"`{module}`", mutants, *counted, str(found["ran"]), last))
+    total = [str(sum(int(found[name]) for found in measured.values())) for name in names]
+    rows.append(("all", *total, "", ""))
+    head = HEAD.format(patience=_PATIENCE, seconds=_SECONDS)
+    header = (
+        "module",
+        "mutants",
+        "noticed",
+        "out of time",
+        "survived",
+        "run then",
+        "last run, and its commit",
+    )
+    parts = [head + table(header, rows)]
     parts.append(
         "## The survivors\n\nEach is a line of the module, what the mutant has in its place, and why no test need notice."
     )
@@ -274,6 +360,32 @@ def page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def changed_since() -> set[str]:
+    """Return the modules that, or whose tests, are not what they were in the run that is written down."""
+    return {
+        module
+        for module, found in measured_before().items()
+        if {name: found.get(name) for name in ("module", "tests")} != hashes(module)
+    }
+
+
+def marked(text: str) -> set[str]:
+    """Return the modules that a page says were changed since."""
+    lines = [line for line in text.splitlines() if f"{CHANGED} |" in line]
+    return {module for module in MODULES for line in lines if line.startswith(f"| `{module}` |")}
+
+
+def check() -> int:
+    """Return 1 where the page is not what its data make, or lists a line that is gone.
+
+    A module that was edited since the page was written is no reason: every edit would be one.
+    """
+    gone = [survivor for survivor in listed() if is_gone(survivor)]
+    for survivor in gone:
+        print(f"{SURVIVORS.name}: no such line any more, run {COMMAND}: {_key(survivor)}", file=sys.stderr)
+    return pages.check(PAGE, page(marked(PAGE.read_text())), COMMAND) or int(bool(gone))
+
+
 def _place(found: dict[str, Any]) -> str:
     place = f"`{found['function']}`" if found["function"] else "the module"
     return place if found.get("number", 1) == 1 else f"{place} (number {found['number']})"
@@ -283,18 +395,41 @@ def _becomes(found: dict[str, Any]) -> str:
     return f"`` {found['mutant']} ``" if found["mutant"] else "nothing"
 
 
+def measured_before() -> dict[str, dict[str, Any]]:
+    """Return what is written down of each module."""
+    found: dict[str, dict[str, Any]] = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+    return {module: found[module] for module in MODULES if module in found}
+
+
 def take_in(results: dict[str, dict[str, Any]]) -> None:
     """Write down what was measured of whole modules, and the page."""
-    measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
-    measured |= {module: result["measured"] for module, result in results.items()}
+    measured = measured_before() | {module: result["measured"] for module, result in results.items()}
     MEASURED.write_text(
         json.dumps({module: measured[module] for module in MODULES if module in measured}, indent=1) + "\n"
     )
-    PAGE.write_text(page())
+    write_page()
 
 
-def main() -> int:
-    """Run the mutants that the arguments choose; return 1 where the survivors are others than the list's."""
+def write_page() -> None:
+    """Write the page, without the survivors whose line is gone."""
+    drop_gone()
+    PAGE.write_text(page(changed_since()))
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """Return the modules that have one of ``names`` in theirs, or all where there are no names.
+
+    Raises:
+        ValueError: No module has one of them.
+    """
+    for name in names:
+        if not any(name in module for module in MODULES):
+            raise ValueError(f"no such module: {name!r}; accepted: a part of {', '.join(MODULES)}")
+    return [module for module in MODULES if not names or any(name in module for name in names)]
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Run the mutants that the arguments, or ``given`` ones, choose; return 1 where the survivors are others than the list's."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     parser.add_argument("--every", type=int, default=1, metavar="K")
@@ -302,19 +437,18 @@ def main() -> int:
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--page", action="store_true")
     parser.add_argument("--check", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     if arguments.page:
-        PAGE.write_text(page())
+        write_page()
         return 0
     if arguments.check:
-        return pages.check(PAGE, page(), "python tools/mutation.py --page")
+        return check()
+    try:
+        modules = chosen(arguments.modules)
+    except ValueError as unknown:
+        parser.error(str(unknown))
     from mutation_runner import Copy
 
-    modules = [
-        module
-        for module in MODULES
-        if not arguments.modules or any(name in module for name in arguments.modules)
-    ]
     results = {}
     BUILD.mkdir(parents=True, exist_ok=True)
     copy = Copy(BUILD / f"copy-{'-'.join(Path(module).stem for module in modules)[:60]}")

@@ -34,9 +34,6 @@ _TORCH = (*_LIGHT, "torch", "torch._inductor.graph", "torch._inductor.compile_fx
 # These would take most of the time, each of a survivor's run.  What they alone notice gets a test of its own.
 _LEFT_OUT = (
     "tests/test_manager.py::TestAnything",
-    "tests/hooks/test_writing.py::test_random_graphs",
-    "tests/hooks/test_writing.py::test_real_nodes",
-    "tests/hooks/test_ir_text.py::test_length_is_linear_in_depth",
     "tests/hooks/test_set_proxy.py::test_the_namespaces_of_pytorch",
     "tests/hooks/test_set_proxy.py::test_the_overload_in_turn",
     "tests/hooks/test_set_proxy.py::test_a_series_that_refuses_tagged_ops",

@@ -16,7 +16,7 @@ import pytest
 from stand_in import load, stand_in
 
 from lowering_hooks.compat import call_function_problems
-from lowering_hooks.hooks import Hook, Writer, make_hook
+from lowering_hooks.hooks import Hook, Writer, make_hook, problems_of
 from lowering_hooks.hooks.mark import peeled
 from lowering_hooks.inductor.modules import loaded, name_of
 from lowering_hooks.namespaces import Namespaces
@@ -718,3 +718,13 @@ def test_without_effect_tokens(stand) -> None:
         with contextlib.suppress(TypeError):  # of the stand-in, which calls the arguments
             stand.graph_class().call_function(None, ("token", stand.overload("lib::op")), {})
     assert stand.fallbacks() == {}
+
+
+def test_what_keeps_each_strategy_from_being_used(stand, monkeypatch) -> None:
+    """Each strategy is asked, and names what it needs and Inductor lacks."""
+    inductor = loaded()
+    assert problems_of("call_function", inductor) == problems_of("set_proxy", inductor) == ()
+    monkeypatch.delattr(inductor.exc, "OperatorIssue")
+    (problem,) = problems_of("call_function", inductor)
+    assert problem.endswith("operator_str is not a static method")
+    assert problems_of("set_proxy", inductor) == ()

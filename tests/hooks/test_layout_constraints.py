@@ -8,6 +8,7 @@ import pytest
 
 from lowering_hooks.hooks.layout_constraints import (
     caveat,
+    has_decomposition,
     makes_implicit_fallbacks,
     overload_in_turn,
     overloads_in_turn,
@@ -37,6 +38,17 @@ def test_implicit_fallbacks(stand) -> None:
     assert makes_implicit_fallbacks(stand.lowering) is False
     del stand.lowering.config.implicit_fallbacks
     assert makes_implicit_fallbacks(stand.lowering) is True
+
+
+def test_a_decomposition(op) -> None:
+    """It is in Inductor's table, or PyTorch has one; a lowering without either name knows none."""
+    known = types.SimpleNamespace(decompositions={op: None}, get_decompositions=lambda ops: {})
+    assert has_decomposition(known, op) is True
+    known.decompositions = {}
+    assert has_decomposition(known, op) is False
+    known.get_decompositions = dict.fromkeys
+    assert has_decomposition(known, op) is True
+    assert has_decomposition(types.SimpleNamespace(), op) is False
 
 
 def test_the_overload_in_turn(stand, op) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import types
@@ -150,3 +151,26 @@ def test_a_log_that_cannot_be_asked(kit, log) -> None:
     lowering.call_function(kit.op, (lambda: None,), {})
     assert "args[0]" in lowering.texts[0]
     assert kit.records.report().ops[0].shown is True
+
+
+def test_an_operator_str_that_is_a_class_method(kit) -> None:
+    """The hook says that it cannot replace it, and does not begin to."""
+    kit.hook.remove()
+    kit.issue.operator_str = classmethod(lambda cls, target, args, kwargs: "")
+    says = "torch._inductor.exc.OperatorIssue.operator_str is not a static method"
+    assert OperatorText.problems(loaded()) == (says,)
+    with pytest.raises(TypeError, match=says):
+        OperatorText(loaded(), Namespaces(frozenset()), kit.records, "args", kit.writer)
+
+
+def test_what_others_put_in_its_place(kit) -> None:
+    """What does not call the replacement displaces it; what does has wrapped it."""
+    assert (kit.hook.displaced_by(), kit.hook.conflicts()) == (None, ())
+    ours = kit.issue.operator_str
+    kit.issue.operator_str = staticmethod(lambda target, args, kwargs: "theirs")
+    assert kit.hook.displaced_by().endswith("<lambda>")
+    assert kit.hook.conflicts() == ()
+    kit.issue.operator_str = staticmethod(functools.wraps(ours)(lambda *args: ours(*args)))
+    assert kit.hook.displaced_by() is None
+    (conflict,) = kit.hook.conflicts()
+    assert conflict.endswith("wrapped OperatorIssue.operator_str after lowering-hooks did")

@@ -7,6 +7,7 @@ of its model.  The modules, from what is drawn to what is compared:
 * ``ops``: custom ops: their schemas, what they are called with and what they return;
 * ``strategies``: graphs, as Hypothesis draws and shrinks them;
 * ``counting``: what a graph is made of, in words;
+* ``plan``: the ways of compiling, and what must hold of many graphs;
 * ``model``: defines the ops of a graph and makes its model;
 * ``worker``: the processes that compile; each is forked from one that has imported PyTorch and nothing of
   lowering-hooks;

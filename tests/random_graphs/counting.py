@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import ops
 from .feeds import FEEDS
@@ -66,7 +66,12 @@ def parts_of(graph: Graph) -> set[tuple[str, str]]:
 
 
 class Counts:
-    """What graphs were made of, and how they came out."""
+    """What graphs were made of, and how they came out.
+
+    Attributes:
+        unstable: The graphs in which two compiles of stock differ: the number of each, what differs, and the graph.
+        once: The same of those in which a way differs in one of two compiles only.
+    """
 
     def __init__(self) -> None:
         self.graphs = 0
@@ -77,12 +82,18 @@ class Counts:
         self.same: dict[str, Counter[str]] = {}
         self.errors: Counter[str] = Counter()
         self.totals: Counter[str] = Counter()
+        self.unstable: list[dict[str, Any]] = []
+        self.once: list[dict[str, Any]] = []
 
     def add(self, graph: Graph, outcome: Outcome) -> None:
         """Count one graph and what came of it."""
         seen, stock, parts = outcome.seen, outcome.seen["stock"], parts_of(graph)
         self.graphs += 1
-        self.totals["unstable"] += outcome.is_unstable
+        if outcome.unstable:
+            differing = {"stock again": outcome.unstable}
+            self.unstable.append({"number": self.graphs, "differing": differing, "graph": graph})
+        if outcome.once:
+            self.once.append({"number": self.graphs, "differing": outcome.once, "graph": graph})
         self.drawn.update(parts)
         if "undefined" in stock:
             self.errors["cannot be defined"] += 1

@@ -20,27 +20,12 @@ sys.path.append(str(TESTS.parent / "downstream"))
 
 import compiling
 
-# Maps each way of compiling to its mode in ``compiling``.
-WAYS: Final = {
-    "stock": "stock",
-    "stock again": "stock",
-    "call_function": "call_function",
-    "graph": "graph",
-    "cut": "nothing_allowed",
-    "set_proxy": "set_proxy",
-    "plain": "stock",
-    "meddling": "stock",
-}
-# Under a set proxy the branch is another one, and so may be the code: what kernels are handed must be stock's.
-UNDER_A_SET_PROXY: Final = ("strides", "constraints", "guards", "warnings", "error", "equal")
+from .plan import MADE_TO_DIFFER, WAYS
+
 # Seconds that one graph may take in one way.
 DEADLINE: Final = 240
 # A process is replaced after so many graphs: it holds all that they defined.
 GRAPHS_A_PROCESS: Final = 200
-
-
-# These are made to differ, to show that a difference is seen.
-MADE_TO_DIFFER: Final = ("plain", "meddling")
 
 
 @dataclass(frozen=True)
@@ -50,15 +35,16 @@ class Outcome:
     Attributes:
         seen: What was seen in each way.
         differing: What differs from stock in each way, where something does.
-        findings: The same, of what differed when the graph was compiled once more, where it must not and where two
-            compiles of stock are the same.
-        is_unstable: Whether two compiles of stock differ, or a difference did not come again.
+        unstable: What differs between two compiles of stock.
+        findings: What differs in each way that must not, in both compiles, and is not unstable.
+        once: What differs in each way that must not, in one of two compiles only, and is not unstable.
     """
 
     seen: dict[str, dict[str, Any]]
     differing: dict[str, list[str]]
+    unstable: list[str]
     findings: dict[str, list[str]]
-    is_unstable: bool
+    once: dict[str, list[str]]
 
     def raise_findings(self, graph: dict[str, Any]) -> None:
         """Raise an AssertionError that tells each finding, and of what graph, where there is one."""
@@ -141,17 +127,17 @@ class Ways:
         """Compile ``graph`` in each of these ways; where something differs that must not, once more."""
         seen = self.compile(graph, *ways)
         differing = differences(seen)
-        suspected = [way for way in differing if way not in MADE_TO_DIFFER]
-        findings: dict[str, list[str]] = {}
-        if suspected:
-            names = [way for way in seen if way not in MADE_TO_DIFFER]
-            again = differences(self.compile(graph, *dict.fromkeys([*names, "stock again"])))
-            unstable = {*differing.get("stock again", ()), *again.get("stock again", ())}
-            for way in suspected:
-                if names := [name for name in again.get(way, ()) if name not in unstable]:
-                    findings[way] = names
-        findings.pop("stock again", None)
-        return Outcome(seen, differing, findings, bool(suspected) and not findings)
+        names = [way for way in seen if way not in MADE_TO_DIFFER]
+        if not any(way in differing for way in names):
+            return Outcome(seen, differing, [], {}, {})
+        again = differences(self.compile(graph, *dict.fromkeys([*names, "stock again"])))
+        unstable = [*dict.fromkeys([*differing.get("stock again", ()), *again.get("stock again", ())])]
+        findings, once = {}, {}
+        for way in names:
+            first, second = (set(found.get(way, ())) - set(unstable) for found in (differing, again))
+            findings[way] = sorted(first & second)
+            once[way] = sorted(first ^ second)
+        return Outcome(seen, differing, unstable, _nonempty(findings), _nonempty(once))
 
     def end(self) -> None:
         """End all processes."""
@@ -173,7 +159,7 @@ class Ways:
         return process
 
     def _started(self, way: str) -> _Process:
-        mode = WAYS[way]
+        mode = "stock" if way == "stock" else WAYS[way].mode
         task = {"way": way, "mode": mode, "log": str(self._log)}
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(task) + "\n")
@@ -206,12 +192,12 @@ class Ways:
         process.lines.close()
 
 
-def differing(stock: dict[str, Any], other: dict[str, Any], way: str) -> list[str]:
-    """Return the names of what differs from stock and must not, in that way."""
+def differing(stock: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Return the names of what differs from stock."""
     if "undefined" in stock or "undefined" in other:
         return [] if stock.get("undefined") == other.get("undefined") else ["undefined"]
     found: list[str] = compiling.differences(stock, other)
-    return [name for name in found if way != "set_proxy" or name in UNDER_A_SET_PROXY]
+    return found
 
 
 def differences(seen: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
@@ -219,10 +205,14 @@ def differences(seen: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
 
     "fallbacks" differ where lowering-hooks counted others than in the first of its ways.
     """
-    found = {way: differing(seen["stock"], other, way) for way, other in seen.items() if way != "stock"}
+    found = {way: differing(seen["stock"], other) for way, other in seen.items() if way != "stock"}
     counted = {way: other["fallbacks"] for way, other in seen.items() if "fallbacks" in other}
     for way, fallbacks in counted.items():
         found[way] += ["fallbacks"] if fallbacks != next(iter(counted.values())) else []
+    return _nonempty(found)
+
+
+def _nonempty(found: dict[str, list[str]]) -> dict[str, list[str]]:
     return {way: names for way, names in found.items() if names}
 
 

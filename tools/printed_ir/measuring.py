@@ -182,11 +182,14 @@ def run_model(name: str, layers: int, askers: bool = False) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    if not arguments or arguments[0] not in MODELS:
+    if not arguments:
         print("\n".join(MODELS))
         return 2
+    if arguments[0] not in MODELS:
+        print(f"no such model: {arguments[0]!r}; accepted: {', '.join(MODELS)}", file=sys.stderr)
+        return 2
     layers = int(arguments[1]) if len(arguments) > 1 else DEFAULT_LAYERS
-    print(json.dumps(run_model(arguments[0], layers, askers="--askers" in arguments)))
+    print(json.dumps(run_model(arguments[0], layers)))
     return 0
 
 

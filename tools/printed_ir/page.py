@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lowering_hooks.cli.tables import table
 
 from . import unreached
-from .runs import CODE_LAYERS, DEADLINE, LAYERS, STOCK_LAYERS, ending
+from .runs import CODE_LAYERS, DEADLINE, LAYERS, MEMORY, STOCK_LAYERS, ending, has_ended
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,8 @@ nobody has allowed. Each was compiled
 
 Each compile had a process that had compiled nothing before. In the models whose name ends in `-error` the lowering of the last op
 fails; in those that end in `-log` Inductor's loggers write everything they have, and in those that end in `-files` it writes
-its files, too. All ran on CPU. Seconds are of one compile each: orders of magnitude, no benchmark.
+its files, too. A compile that crashes, or is killed because it takes longer or needs more than {memory} GiB, has not ended, and its
+code is not the same. All ran on CPU. Seconds are of one compile each: orders of magnitude, no benchmark.
 
 """
 
@@ -47,7 +48,11 @@ def results(folder: Path) -> dict[str, Any]:
 
 def page(data: dict[str, Any]) -> str:
     head = HEAD.format(
-        layers=LAYERS, deadline=DEADLINE, stock=" and ".join(map(str, STOCK_LAYERS)), code=CODE_LAYERS
+        layers=LAYERS,
+        deadline=DEADLINE,
+        memory=MEMORY // 2**30,
+        stock=" and ".join(map(str, STOCK_LAYERS)),
+        code=CODE_LAYERS,
     )
     sections = [
         head + outcome(data),
@@ -78,7 +83,7 @@ def outcome(data: dict[str, Any]) -> str:
     rows = []
     for measured in data.values():
         models = ran(measured)
-        ended = [model["hooked"] for model in models.values() if "seconds" in model["hooked"]]
+        ended = [model["hooked"] for model in models.values() if has_ended(model["hooked"])]
         compared = [model["same_code"] for model in models.values() if model["same_code"] is not None]
         rows.append(
             (
@@ -86,8 +91,8 @@ def outcome(data: dict[str, Any]) -> str:
                 measured["python"],
                 str(len(models)),
                 str(len(ended)),
-                f"{max(result['seconds'] for result in ended):.0f} s",
-                f"{max(result['message'] for result in ended):,} characters",
+                f"{max((result['seconds'] for result in ended), default=0):.0f} s",
+                f"{max((result['message'] for result in ended), default=0):,} characters",
                 str(len(compared)),
                 str(sum(compared)),
             )
@@ -162,7 +167,7 @@ def kept(result: dict[str, Any]) -> str:
 
 def largest(result: dict[str, Any]) -> str:
     """Return the size of the largest text, and where it stands."""
-    if "seconds" not in result:
+    if not has_ended(result):
         return ending(result)
     characters, logger, _ = result["largest_log"]
     texts = [

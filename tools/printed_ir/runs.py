@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +121,24 @@ class Runner:
         return {"failed": tail}
 
 
-def measure(output: Path, only: list[str]) -> None:
-    """Run the models, all of them or some, and write down what came out after each."""
+def measure(output: Path, only: list[str]) -> list[str]:
+    """Run the models, all of them or some, and write down what came out after each.
+
+    Args:
+        output: The JSON file of the series; of the models that are not run it keeps what it had.
+        only: The names of the models that are run; all where there are none.
+
+    Returns:
+        What does not hold of the models in the file, one sentence each.
+
+    Raises:
+        UnknownModelError: ``only`` has a name that no model has.
+    """
     earlier: dict[str, Any] = json.loads(output.read_text())["models"] if output.exists() and only else {}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        runner = Runner(Path(folder))
+    with running() as runner:
+        if unknown := set(only) - set(runner.reached):
+            raise UnknownModelError(unknown, runner.reached)
+        output.parent.mkdir(parents=True, exist_ok=True)
         # A run that is interrupted keeps what it has, and what earlier ones had.
         results = {name: earlier[name] for name in runner.reached if name in earlier}
         data = {
@@ -139,31 +153,79 @@ def measure(output: Path, only: list[str]) -> None:
             result = results[name] = {"reached": words, **measured(runner, name)}
             print(f"{name}: {result.get('unavailable') or ending(result['hooked'])}", flush=True)
             output.write_text(json.dumps(data, indent=1) + "\n")
-        runner.end()
+    return broken_claims(results)
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Runner]:
+    """Have a process that runs models, which ends with the block."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        runner = Runner(Path(folder))
+        try:
+            yield runner
+        finally:
+            runner.end()
+
+
+class UnknownModelError(ValueError):
+    """Someone asked for models that there are not.
+
+    Args:
+        unknown: What was asked for.
+        known: The names that there are.
+    """
+
+    def __init__(self, unknown: Iterable[str], known: Iterable[str]) -> None:
+        names = ", ".join(map(repr, sorted(unknown)))
+        super().__init__(f"no such model: {names}; accepted: {', '.join(known)}")
 
 
 def measured(runner: Runner, name: str) -> dict[str, Any]:
-    """Return how a model came out deep with lowering-hooks, and shallow without."""
+    """Return how a model came out deep with lowering-hooks, shallow without, and with every text bounded."""
     hooked = runner.run(name, LAYERS, "hooked")
     if "unavailable" in hooked:
         return {"unavailable": hooked["unavailable"]}
     stock = {str(layers): runner.run(name, layers, "stock", askers=True) for layers in STOCK_LAYERS}
     bounded = runner.run(name, CODE_LAYERS, "bounded")
-    codes = [result.pop("code", None) for result in (hooked, *stock.values(), bounded)]
+    of_stock = stock[str(CODE_LAYERS)]
     # The code of the models with files holds the names of temporary folders; that of autotuning depends on timings.
-    is_fixed = stock[str(CODE_LAYERS)].get("way") != "files" and not name.startswith("autotuning")
-    compared = codes[1] and codes[3] and is_fixed
-    return {
-        "hooked": hooked,
-        "stock": stock,
-        "same_code": codes[1] == codes[3] if compared else None,
-    }
+    is_fixed = of_stock.get("way") != "files" and not name.startswith("autotuning")
+    # Where stock generates code, a bounded run that fails, or does not end, has not generated the same.
+    same_code = of_stock["code"] == bounded.get("code") if is_fixed and of_stock.get("code") else None
+    for result in (hooked, *stock.values(), bounded):
+        result.pop("code", None)
+    return {"hooked": hooked, "stock": stock, "bounded": bounded, "same_code": same_code}
 
 
-def ending(result: dict[str, Any]) -> str:
+def broken_claims(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what does not hold of these models, one sentence each.
+
+    Args:
+        models: What :func:`measured` returned of each, by name.
+    """
+    broken = []
+    for name, model in models.items():
+        if "unavailable" in model:
+            continue
+        if not has_ended(model["hooked"]):
+            broken.append(f"{name}: with lowering-hooks, {LAYERS} layers: {ending(model['hooked'])}")
+        if model["same_code"] is False:
+            ended = ending(model["bounded"]) if "bounded" in model else "not written down"
+            broken.append(f"{name}: with every text bounded, the code is another; that compile: {ended}")
+    return broken
+
+
+def has_ended(result: Mapping[str, Any]) -> bool:
+    """Tell whether a compile ended by itself, with a result or an error, neither killed nor crashed."""
+    return "seconds" in result
+
+
+def ending(result: Mapping[str, Any]) -> str:
     """Say in a few words how a compile ended."""
     if "no_end" in result:
         return f"**no end in {result['no_end']} s**"
-    if "seconds" not in result:
-        return "**failed**"
+    if "no_memory" in result:
+        return f"**needs more than {result['no_memory'] // 2**30} GiB**"
+    if not has_ended(result):
+        return "**crashed**"
     return f"{result['seconds']:.1f} s" + (f", {result['error']}" if result["error"] else "")
