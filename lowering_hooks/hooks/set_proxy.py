@@ -15,6 +15,7 @@ from ..compat import set_proxy_problems
 from ..inductor.modules import loaded, lowering_in_progress, name_of
 from ..inductor.site import NOWHERE, site_of
 from ..replacement import Replacement
+from ..telling import tell_the_rest
 from .allow_list import AllowListProxy
 from .layout_constraints import caveat
 
@@ -90,6 +91,7 @@ class SetProxyHook:
 
     def _on_fallback(self, name: str, op: Op, *, is_allowed: bool) -> None:
         if self._live:
+            tell_the_rest()
             site = NOWHERE if op is None else site_of(lowering_in_progress(), op)
             self._records.fell_back(name if op is None else str(op), site, allowed=is_allowed)
 
