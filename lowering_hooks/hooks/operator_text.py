@@ -139,7 +139,8 @@ class OperatorText:
                 target, site, [args, kwargs], stock_text, short, is_shown=is_shown
             )
             # Another library's text may be an object of any kind, which Inductor formats as one.
-            characters = len(text) if isinstance(text, str) else 0
+            written: Foreign = text
+            characters = len(text) if isinstance(written, str) else 0
         elif is_shown:
             text = self._described(target, args, kwargs, site, asker)
             characters = tree_characters([args, kwargs])

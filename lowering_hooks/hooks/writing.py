@@ -121,9 +121,9 @@ class Writer:
 
         # CPython 3.10-3.13: `pprint` knows the text of a dataclass by the name of what it wraps; if it does
         # not: it writes one in a single line.
-        generated = vars(original).get("__wrapped__") if hasattr(original, "__dict__") else None
+        generated: Foreign = vars(original).get("__wrapped__") if hasattr(original, "__dict__") else None
         if "__create_fn__" in getattr(generated, "__qualname__", ""):
-            text.__wrapped__ = generated  # type: ignore[attr-defined]
+            text.__wrapped__ = generated
         return text
 
     def operator(

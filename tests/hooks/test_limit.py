@@ -530,15 +530,16 @@ def test_a_mixin_behind_an_ir_class(stand) -> None:
         pass
 
     kit = Kit(stand)
-    assert wrapped(kit.base)
+    base: Any = kit.base
+    assert wrapped(base)
 
-    class Behind(kit.base, Mixin):
+    class Behind(base, Mixin):
         pass
 
     class Further(Bare, Mixin):
         pass
 
-    str(kit.base())
+    str(base())
     kinds: list[Any] = [Before, Behind, Further]
     assert [str(kind()) for kind in kinds] == ["mixin"] * 3
     assert all(map(wrapped, kinds))
