@@ -48,7 +48,8 @@ At a depth that stock survives, each is compiled in four ways: as stock; with lo
 (`nothing_allowed`), where the text of the last op is so long that it is cut; with every namespace allowed
 (`call_function`); and with the strategy `set_proxy` and every namespace allowed. "The same as stock" means the
 generated code, guards, layout constraints and warnings, the error that comes where Inductor may make no fallback, and
-results that have the values, strides and types of eager's.
+results that have the values, strides and types of eager's. Stock with a plain set proxy in the place of Inductor's allow
+list is compiled as well: that must not be the same.
 
 A deep model is compiled as stock, which is ended after {deadline:.0f} s, and with lowering-hooks and nothing allowed.
 With nothing allowed Inductor logs at DEBUG, and every message is formatted; the seconds include that. `downstream/packages/`
