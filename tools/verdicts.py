@@ -13,18 +13,18 @@ class Verdict(NamedTuple):
 
     Attributes:
         claim: What must hold.
-        holds: Whether it did.
+        holds: Whether it did; None where nothing was found out about it.
         seen: What was seen, in a few words; may be empty.
     """
 
     claim: str
-    holds: bool
+    holds: bool | None
     seen: str = ""
 
     @property
     def word(self) -> str:
-        """``holds`` or ``FAILS``."""
-        return "holds" if self.holds else "FAILS"
+        """``holds``, ``FAILS`` or ``no verdict``."""
+        return {True: "holds", False: "FAILS", None: "no verdict"}[self.holds]
 
     def __str__(self) -> str:
         return f"{self.word}: {self.claim} ({self.seen})" if self.seen else f"{self.word}: {self.claim}"

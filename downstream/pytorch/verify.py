@@ -40,6 +40,7 @@ from runs import (
     Share,
     run_all,
 )
+from verdicts import Verdict, claims
 
 from compat import RELEASES, release_of
 from lowering_hooks.cli.tables import table
@@ -274,18 +275,20 @@ def _plain(ways: Mapping[str, Found]) -> dict[str, Any]:
     }
 
 
-def verdicts(series: str, data: Mapping[str, Any]) -> Iterator[tuple[str, bool | None, str]]:
-    """Return each claim, whether it holds, and what was seen; None where nothing was found out about it."""
+def verdicts(series: str, data: Mapping[str, Any]) -> Iterator[Verdict]:
+    """Return each claim, whether it holds, and what was seen."""
     ways, stock, built = data["ways"], data["ways"]["stock"], data["built"]
     least = GRAPHS.get(series, GRAPHS_OF_ANOTHER) // data["every"]
-    yield f"stock compiles at least {least:,} graphs", stock["graphs"] >= least, f"{stock['graphs']:,}"
-    yield (
+    yield Verdict(
+        f"stock compiles at least {least:,} graphs", stock["graphs"] >= least, f"{stock['graphs']:,}"
+    )
+    yield Verdict(
         f"at least {least // 2:,} implicit fallbacks",
         data["fallbacks"] >= least // 2,
         f"{data['fallbacks']:,} of {data['fallen_back']} ops",
     )
     unstable = len(ways["stock again"]["differing"])
-    yield (
+    yield Verdict(
         f"at most {UNSTABLE_AT_MOST:.0%} of the compiles differ between two runs of stock",
         unstable <= UNSTABLE_AT_MOST * stock["compiles"],
         f"{unstable} of {stock['compiles']:,}",
@@ -294,56 +297,51 @@ def verdicts(series: str, data: Mapping[str, Any]) -> Iterator[tuple[str, bool |
     compared = data.get("stable", stock["compiles"])
     for way, seen in ways.items():
         if way not in ("stock", "stock again"):
-            holds, told = _as_in_stock(seen["differing"], compared, *data["kinds"].values())
-            yield f"`{way}`: all is as in stock", holds, told
+            yield _as_in_stock(f"`{way}`", seen["differing"], compared, *data["kinds"].values())
     yield _built_verdict(series, data["every"], built)
     finished = built["compiles"] - len(built["ways"]["stock"]["lost"])
     for way, seen in built["ways"].items():
         if way != "stock":
-            holds, told = _as_in_stock(seen["differing"], finished, built)
-            yield f"built, `{way}`: all is as in stock", holds, told
+            yield _as_in_stock(f"built, `{way}`", seen["differing"], finished, built)
     yield _control(series, data["plain"])
 
 
 def _as_in_stock(
-    differing: Mapping[str, list[str]], compiles: int, *counts: Mapping[str, Any]
-) -> tuple[bool, str]:
-    late = sum(what == [LATE] for what in differing.values())
+    what: str, differing: Mapping[str, list[str]], compiles: int, *counts: Mapping[str, Any]
+) -> Verdict:
+    late = sum(fields == [LATE] for fields in differing.values())
     told = f"{len(differing)} of {compiles:,} differ" + (f", {late} of them late" if late else "")
-    return not differing, f"{told}; without a graph: {_graphless(*counts)}"
+    told += f"; without a graph: {_graphless(*counts)}"
+    return Verdict(f"{what}: all is as in stock", not differing, told)
 
 
-def _built_verdict(series: str, every: int, built: Mapping[str, Any]) -> tuple[str, bool | None, str]:
+def _built_verdict(series: str, every: int, built: Mapping[str, Any]) -> Verdict:
     least = max(1, BUILT_AND_EQUAL.get(series, BUILT_AND_EQUAL_OF_ANOTHER) // every)
     claim = f"at least {least} samples are built and equal to eager"
     if "uncompared" not in built:
         most = min(built["equal"], built["graphs"])
         told = f"at most {most} of {built['compiles']}: what compared nothing counted as equal"
-        return claim, None, told
+        return Verdict(claim, None, told)
     uncompared = sum(map(len, built["uncompared"].values()))
     told = f"{built['equal']} of {built['compiles']}; unequal: {len(built['unequal'])}; not compared: {uncompared}"
-    return claim, built["equal"] >= least, told
+    return Verdict(claim, built["equal"] >= least, told)
 
 
-def _control(series: str, plain: Mapping[str, Any]) -> tuple[str, bool | None, str]:
+def _control(series: str, plain: Mapping[str, Any]) -> Verdict:
     claim = f"the comparison can tell: with a plain set proxy at least {PLAIN_AT_LEAST} compiles differ"
     row = release_of(series)
     if row is not None and row.layout_constraint == "none":
         # There is no layout constraint that a plain set proxy could lose.
-        return claim, None, "no control on this series"
+        return Verdict(claim, None, "no control on this series")
     if "lost" not in plain:
         told = (
             f"{plain['code']} of {plain['compiles']} in their code; what was lost counted as differing, too"
         )
-        return claim, plain["code"] >= PLAIN_AT_LEAST, told
+        return Verdict(claim, plain["code"] >= PLAIN_AT_LEAST, told)
     told = f"{plain['differing']} of {plain['compiles']}, {plain['code']} of them in their code"
     lost = "; ".join(f"{how}: {count}" for how, count in sorted(Counter(plain["lost"].values()).items()))
-    return claim, plain["differing"] >= PLAIN_AT_LEAST and not lost, f"{told}; {lost}" if lost else told
-
-
-def word(holds: bool | None) -> str:
-    """Return the verdict on a claim in a word or two."""
-    return {True: "holds", False: "FAILS", None: "no verdict"}[holds]
+    holds = plain["differing"] >= PLAIN_AT_LEAST and not lost
+    return Verdict(claim, holds, f"{told}; {lost}" if lost else told)
 
 
 def measure(folder: Path, every: int | None, processes: int) -> tuple[str, dict[str, Any]]:
@@ -404,7 +402,6 @@ def _graphless(*counts: Mapping[str, Any]) -> str:
 
 
 def _section(series: str, found: Mapping[str, Any]) -> str:
-    claims = [(claim, word(holds), seen) for claim, holds, seen in verdicts(series, found)]
     kinds = [
         (
             kind,
@@ -421,7 +418,7 @@ def _section(series: str, found: Mapping[str, Any]) -> str:
         f"{found['date']}, {found['cpu']}, {found['cores']} cores, processes at a time: {found['processes']}; "
         f"{_minutes(found)}. {found['constraints']:,} layout constraints, "
         f"{found['guards']:,} guards and the strides of {found['tensors']:,} tensors are among what is the same.\n\n"
-        f"{table(('claim', 'verdict', 'seen'), claims)}\n\n"
+        f"{claims(verdicts(series, found))}\n\n"
         f"{table(heads, kinds)}\n\n"
         f"Stock refuses {sum(found['errors'].values())} of {total['compiles']:,} with an error: "
         f"{_errors(found['errors'])}.\n\n"
@@ -550,9 +547,9 @@ def main() -> int:
     series, data = measure(given.folder, given.every, given.processes)
     write(series, data)
     told = list(verdicts(series, data))
-    for claim, holds, seen in told:
-        print(f"{word(holds)}: {claim} ({seen})")
-    return 1 if any(holds is False for _, holds, _ in told) else 0
+    for verdict in told:
+        print(verdict)
+    return 1 if any(verdict.holds is False for verdict in told) else 0
 
 
 if __name__ == "__main__":
