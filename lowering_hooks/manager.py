@@ -25,7 +25,7 @@ from .records import Records, Report
 from .settings import BoundedIRMode, Request, Settings, bounded_ir_mode, requested
 from .standing import Means, Message, StandingStrategy, StandingTexts, described, what_to_do
 from .status import Hooked, Idle, State, Status
-from .telling import tell, tell_the_rest
+from .telling import tell
 
 if TYPE_CHECKING:
     from .hooks import Writer
@@ -116,7 +116,6 @@ class Manager:
 
     def report(self) -> Report:
         """See :func:`lowering_hooks.report`."""
-        tell_the_rest()
         return self.records.report(self.namespaces.allows)
 
     def _asked(self) -> Asked:
@@ -144,7 +143,6 @@ class Manager:
     def status(self) -> Status:
         """See :func:`lowering_hooks.status`."""
         self._settle()
-        tell_the_rest()
         found, asked = torch_version(), self._asked()
         request = asked.strategy.strategy
         waiting = None if request is None else expected(request, found, choose(str(found)))

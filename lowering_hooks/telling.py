@@ -40,7 +40,11 @@ def tell_later(level: int, message: str, *values: object) -> None:
 
 
 def tell_the_rest() -> None:
-    """Log what was kept, where no text is being written.  Never raises."""
+    """Log what was kept.  Never raises.
+
+    Only the end of a lowering calls this.  A logging handler, and a signal handler that interrupts one, may
+    call any public function, so that none of those logs what was kept.
+    """
     with suppress(IndexError):  # another thread may do the same
         while _later:
             level, message, values = _later.popleft()

@@ -23,6 +23,7 @@ from lowering_hooks import standing as standing_module
 from lowering_hooks.inductor.loading import LoadingFinder
 from lowering_hooks.manager import Manager
 from lowering_hooks.settings import Settings
+from lowering_hooks.telling import tell_later, tell_the_rest
 
 REPORT_IT = (
     "report this with what lowering-hooks status --json prints, or set LOWERING_HOOKS=0 to end this message"
@@ -596,6 +597,20 @@ def test_a_request_is_made_at_once(stand, monkeypatch, call) -> None:
     ]
     assert (status.state, status.bounded_ir) == expected
     assert (is_hooked(stand), bounds_texts(stand)) == (call == "apply", call != "remove")
+
+
+def test_what_is_kept_is_told_by_a_lowering(stand, told) -> None:
+    """And by no function that a logging handler may call while it holds a lock of its own."""
+    manager = Manager(Settings())
+    manager.apply()
+    tell_the_rest()  # of other tests
+    before = told("INFO")
+    tell_later(logging.INFO, "kept")
+    manager.status()
+    manager.report()
+    assert told("INFO") == before
+    lower(stand, "vllm::op")
+    assert told("INFO") == [*before, "kept"]
 
 
 def test_a_logging_handler_that_raises(unloaded) -> None:

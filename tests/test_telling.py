@@ -50,6 +50,7 @@ def test_a_bad_setting(raising: None) -> None:
 
 def test_what_is_told_later(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged in order, once, when nothing is being written any more."""
+    tell_the_rest()  # of other tests
     caplog.set_level(logging.INFO, "lowering_hooks")
     for number in (1, 2):
         tell_later(logging.INFO, "cut %s", number)

@@ -758,6 +758,7 @@ def lower(kit, target) -> None:
 
 def test_whose_text_was_cut(kit, caplog) -> None:
     """That of the op that is lowered, else of the node's own op or class; a line at INFO tells it once."""
+    tell_the_rest()  # of other tests
     caplog.set_level(logging.INFO, "lowering_hooks")
     for _ in range(2):
         str(kit.ladder(60))
