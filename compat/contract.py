@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias, cast
@@ -60,8 +61,9 @@ def operator_text_problems(exc: types.ModuleType, peel: Peel = _as_it_stands) ->
 def function_in(standing: Foreign, owner: Foreign) -> Callable[..., Foreign] | None:
     """Return the function that a class calls without the instance; None where there is none.
 
-    A static method has one.  So has a plain function, although Python would pass it the instance: a ``with``
-    block of other code reads the static method off its class, and puts the function back as it is.
+    A static method has one.  So has what a class gives as it is, although Python would pass it the instance:
+    a plain function, which a ``with`` block of other code reads off the class and puts back, a partial, or a
+    function that is not of Python.
 
     Args:
         standing: What stands in the class.
@@ -73,9 +75,16 @@ def function_in(standing: Foreign, owner: Foreign) -> Callable[..., Foreign] | N
     # A method stays bound to what it was read off, and an object without __get__ is never bound.
     if kind in (types.FunctionType, types.MethodType) or not hasattr(kind, "__get__"):
         return standing if callable(standing) else None
+    if issubclass(kind, (classmethod, property)):
+        return None
+    try:
+        # This is what call_function gets by reading it off the class, as it does each time.
+        found = standing.__get__(None, owner)
+    except Exception:  # it may be an object of any kind
+        return None
     # By its __class__: what wrapt.wrap_function_wrapper leaves is a proxy of the static method, and calls it.
-    if isinstance(standing, staticmethod):
-        return standing.__get__(None, owner)  # type: ignore[no-any-return, unused-ignore]
+    if found is standing or isinstance(standing, staticmethod):
+        return found if callable(found) else None
     return None
 
 
@@ -237,6 +246,10 @@ def _call_function_problems(graph: types.ModuleType) -> Iterator[str]:
 
 def _binds(standing: object) -> bool:
     """Whether Python passes the instance to what stands in its class as a method."""
+    # Python 3.13 gives it a __get__ that only warns of 3.14, where it binds:
+    # https://docs.python.org/3/whatsnew/3.14.html#functools
+    if isinstance(standing, functools.partial):
+        return sys.version_info >= (3, 14)
     return hasattr(type(standing), "__get__") and not isinstance(standing, (staticmethod, classmethod))
 
 

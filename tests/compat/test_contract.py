@@ -54,6 +54,26 @@ def drop_issue(graph, exc):
     del exc.OperatorIssue
 
 
+class Hidden:
+    """Gives no function to who reads it off a class, or raises."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __get__(self, instance, owner):
+        if self.error:
+            raise self.error
+        return "no function"
+
+
+def hidden_text(graph, exc):
+    exc.OperatorIssue.operator_str = Hidden(None)
+
+
+def text_that_cannot_be_read(graph, exc):
+    exc.OperatorIssue.operator_str = Hidden(RuntimeError("not here"))
+
+
 def not_static(graph, exc):
     exc.OperatorIssue.operator_str = classmethod(lambda cls, target, args, kwargs: "")
 
@@ -72,6 +92,8 @@ def other_text_parameters(graph, exc):
         (not_described, "does not reach operator_str"),
         (drop_issue, "not a static method"),
         (not_static, "not a static method"),
+        (hidden_text, "not a static method"),
+        (text_that_cannot_be_read, "not a static method"),
         (other_text_parameters, "takes (target, args), so it cannot be called with 3 positional arguments"),
     ],
 )
@@ -169,6 +191,19 @@ def text_of_an_object(graph, exc):
     exc.OperatorIssue.operator_str = functools.partial(exc.OperatorIssue.operator_str)
 
 
+def text_of_another_language(graph, exc):
+    """It would be bound to an instance, and is read off its class as it is: so Cython makes functions."""
+    exc.OperatorIssue.operator_str = functools.lru_cache(lambda target, args, kwargs: "")
+
+
+def in_a_partial(graph, exc):
+    if sys.version_info >= (3, 14):
+        partial = functools.partial(lambda self, target, args, kwargs: target)
+    else:
+        partial = functools.partial(lambda target, args, kwargs: target)
+    graph.GraphLowering.call_function = partial
+
+
 def text_of_a_method(graph, exc):
     class Theirs:
         def text(self, target, args, kwargs):
@@ -189,6 +224,8 @@ def text_in_wrapt(graph, exc):
     [
         plain_text,
         text_of_an_object,
+        text_of_another_language,
+        in_a_partial,
         text_of_a_method,
         text_in_wrapt,
         renamed,
