@@ -224,6 +224,15 @@ def run_worker(
         )
 
 
+def end_on_sigterm() -> None:
+    """Make SIGTERM end this process as Ctrl-C does.
+
+    The workers have sessions of their own: only this process can end them, and a signal that just killed it would leave
+    them to compile for hours.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def _kill(process: subprocess.Popen[Any]) -> None:
     """End what is left of the process and of those that it has started."""
     with contextlib.suppress(ProcessLookupError):

@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -583,6 +584,34 @@ def test_an_interrupt_ends_what_was_started(monkeypatch, script, tmp_path) -> No
     with pytest.raises(KeyboardInterrupt):
         run_worker(script(WITH_CHILD), "stock", tmp_path, 60, str(told))
     monkeypatch.undo()
+    _gone(int(told.read_text()))
+
+
+TERMINATED = """\
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from compiling import end_on_sigterm, run_worker
+end_on_sigterm()
+run_worker(Path(sys.argv[2]), "stock", Path(sys.argv[3]), 60, sys.argv[4])
+"""
+
+
+def test_sigterm_ends_what_was_started(script, tmp_path) -> None:
+    """So does a session that is terminated, as by who runs it with a deadline."""
+    told = tmp_path / "pid"
+    worker = script(WITH_CHILD)
+    session = subprocess.Popen(
+        [sys.executable, "-c", TERMINATED, str(DOWNSTREAM), str(worker), str(tmp_path), str(told)],
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while not (told.exists() and told.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    session.send_signal(signal.SIGTERM)
+    _, errors = session.communicate(timeout=30)
+    assert b"KeyboardInterrupt" in errors
     _gone(int(told.read_text()))
 
 

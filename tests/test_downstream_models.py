@@ -426,9 +426,11 @@ def test_a_closed_server(worker) -> None:
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
 from pathlib import Path
 sys.path += sys.argv[2:]
+# What runs in the background of a shell may have been told to ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import architectures, measurement, server
 server.WORKER = Path(sys.argv[1])
 list(measurement.measure_all(architectures.ALL[:4], 2, measurement.Plan(measurement.OTHERS, "built", ())))

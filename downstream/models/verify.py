@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -25,6 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "downstream"), str(ROOT / "tools")]
 
 import pages
 from architectures import ALL, CLOSE, Architecture
+from compiling import end_on_sigterm
 from measurement import FOR_TEXTS, OTHERS, PARTS, PROXY, RUNS, TEXT, Found, Plan, measure_all, merged
 from promises import is_same, tells, verdicts
 from verdicts import claims
@@ -221,8 +221,7 @@ def main(arguments: list[str]) -> int:
         how=given.how,
         runs=() if given.part == "shallow" else tuple(given.runs or RUNS),
     )
-    # The processes are in groups of their own: only this one can end them, and does where it is interrupted.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_on_sigterm()
     names = list(dict.fromkeys(given.architectures))
     are_all_measured = run_all([by_name[name] for name in names or by_name], given.jobs, plan)
     told = verdicts(read(), names or None, [given.part] if given.part else PARTS)

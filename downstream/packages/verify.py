@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "downstream"), str(ROOT / "tools")]
 
 import pages
-from compiling import Ended, Seen, differences, run_worker
+from compiling import Ended, Seen, differences, end_on_sigterm, run_worker
 from machine import facts
 from verdicts import Verdict, claims
 
@@ -228,6 +228,7 @@ def main(arguments: list[str]) -> int:
     if arguments:
         print(__doc__, file=sys.stderr)
         return 2
+    end_on_sigterm()
     data = measure()
     DATA.write_text(json.dumps(data, indent=1) + "\n")
     PAGE.write_text(page(data))

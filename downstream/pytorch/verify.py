@@ -25,7 +25,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools"), str(ROOT / "downstream")]
 
 import pages
-from compiling import differences
+from compiling import differences, end_on_sigterm
 from machine import cores, facts
 from runs import (
     BUILT,
@@ -544,6 +544,7 @@ def main() -> int:
         return 0
     if given.command != "measure" or given.folder is None:
         parser.error("measure FOLDER, draw or --check")
+    end_on_sigterm()
     series, data = measure(given.folder, given.every, given.processes)
     write(series, data)
     told = list(verdicts(series, data))

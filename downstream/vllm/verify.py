@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT), str(ROOT / "downstream"), str(ROOT / "tools")]
 
 import pages
+from compiling import end_on_sigterm
 from engine import Case, Outcome, run
 from machine import facts
 from models import deepseek_v2, llama, qwen2_moe
@@ -323,6 +324,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in ENGINES:
         print(__doc__, file=sys.stderr)
         return 2
+    end_on_sigterm()
     (engine,) = arguments
     data[engine] = measure(engine)
     DATA.write_text(json.dumps(data, indent=1) + "\n")
