@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Literal
 
 # In a checkout, compat/ stands beside this folder; an install puts it inside.  Where it is only beside, the
@@ -20,6 +21,7 @@ if not os.path.isfile(os.path.join(__path__[0], "compat", "__init__.py")):
 
 from .compat import Strategy
 from .manager import Manager
+from .namespaces import is_traced, traced_as_constant
 from .records import OpReport, Report
 from .settings import Request, read
 from .status import State, Status
@@ -65,6 +67,8 @@ _manager = Manager(_settings)
 def allow(*namespaces: str) -> frozenset[str]:
     """Allow ``namespaces`` in this process: a short text describes their ops from now on.
 
+    In a function that ``torch.compile`` compiles, this and :func:`disallow` run once, while it is traced.
+
     Args:
         *namespaces: The parts of op names before ``::``, compared exactly; ``"*"`` for every one.
 
@@ -75,7 +79,7 @@ def allow(*namespaces: str) -> frozenset[str]:
         ValueError: One of them is empty, not a string, or contains a colon, a comma, a blank or ``*``
             among other characters.  Then none of them is allowed.
     """
-    return _manager.namespaces.allow(namespaces)
+    return _lowering_hooks_allow(*namespaces)
 
 
 def disallow(*namespaces: str) -> frozenset[str]:
@@ -93,6 +97,16 @@ def disallow(*namespaces: str) -> frozenset[str]:
     Raises:
         ValueError: As for :func:`allow`.
     """
+    return _lowering_hooks_disallow(*namespaces)
+
+
+@traced_as_constant
+def _lowering_hooks_allow(*namespaces: str) -> frozenset[str]:
+    return _manager.namespaces.allow(namespaces)
+
+
+@traced_as_constant
+def _lowering_hooks_disallow(*namespaces: str) -> frozenset[str]:
     return _manager.namespaces.disallow(namespaces)
 
 
@@ -103,6 +117,9 @@ def allowed_namespaces() -> frozenset[str]:
 
 def allowing(*namespaces: str) -> Allowing:
     """Allow ``namespaces`` in a ``with`` block or a decorated function, for the thread or task that runs it.
+
+    Put it around the call of what ``torch.compile`` compiles.  Inside of that it does nothing, since Inductor
+    lowers what stands there when the block is over.
 
     Args:
         *namespaces: As for :func:`allow`.
@@ -115,6 +132,9 @@ def allowing(*namespaces: str) -> Allowing:
         ValueError: As for :func:`allow`, when this function is called.
         TypeError: Of the decorator: what it is applied to is no function, or one that yields.
     """
+    if is_traced():
+        # A context manager that Dynamo knows, in all releases.
+        return nullcontext()  # type: ignore[return-value]
     return _manager.namespaces.allowing(namespaces)
 
 
@@ -150,7 +170,8 @@ def remove() -> Status:
     """Put back exactly what stood in Inductor before.
 
     Where another library has replaced or wrapped a hook, what it put there stays, and the hook only passes
-    calls on.  This does nothing where nothing is hooked.
+    calls on.  Where Inductor is not loaded yet, this keeps it from being hooked when it is.  :func:`apply`
+    takes either back.
 
     Returns:
         The status afterwards.
@@ -163,8 +184,9 @@ def bounded_ir(enabled: Literal["auto"] | bool = True) -> Status:  # noqa: FBT00
 
     Inductor writes a node with all that stands behind it, in errors, in assertions, and at DEBUG.  A bounded
     text shows the node in full and those behind it by name.  Nothing but that text changes.  With ``"auto"``,
-    the default of ``LOWERING_HOOKS_BOUNDED_IR``, a text of at most 100,000 characters is Inductor's own, to
-    the byte; a longer one is bounded, and ends in a line that says so.  :func:`remove` turns this off as
+    the default of ``LOWERING_HOOKS_BOUNDED_IR``, a text of at most 100,000 characters, of as many nodes,
+    and not too deep for Python's recursion limit, is Inductor's own, to the byte; any other is bounded, and
+    ends in a line that says so.  :func:`remove` turns this off as
     well, and :func:`apply` turns it on again.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
@@ -21,6 +22,29 @@ EXPECTED: Final = (
     "the part of an op's name before '::', such as 'vllm', without ':', '*', commas or blanks, "
     "or '*' alone for every namespace"
 )
+
+
+def traced_as_constant(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Have Dynamo call ``function`` where it would trace it, and take what it returns for a constant.
+
+    Dynamo keeps that constant among the globals of the code that it began with, by the name that stands in
+    the ``def``, on old releases in the place of what has that name.  So it must be a name that nobody else
+    has.
+    """
+    # PyTorch 2.0-2.15: torch.compiler.assume_constant_result sets it; if missing: such code breaks graphs.
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@traced_as_constant
+def _lowering_hooks_is_traced() -> bool:
+    """Whether Dynamo is tracing the code of this package that calls this, for then Dynamo calls it itself."""
+    # CPython 3.10-3.13: the frame of the caller.
+    caller = sys._getframe(1).f_globals  # pyright: ignore[reportPrivateUsage]
+    return str(caller.get("__name__")).partition(".")[0] != __name__.partition(".")[0]
+
+
+is_traced = _lowering_hooks_is_traced
 
 
 def validated(names: Iterable[Any]) -> frozenset[str]:
@@ -104,7 +128,8 @@ class Allowing:
     """Allows namespaces in a ``with`` block, or while a decorated function runs, for one thread or task.
 
     It keeps nothing of the blocks that it opens, so it may be entered again, inside itself and by several
-    threads at once.
+    threads at once.  Where Dynamo traces it, it does nothing: what is traced is lowered later, and a block
+    that cannot be traced would keep it from being compiled.
     """
 
     __slots__ = ("_names", "_namespaces")
@@ -114,11 +139,15 @@ class Allowing:
         self._names = names
 
     def __enter__(self) -> frozenset[str]:
+        if is_traced():
+            return self._names
         outer = _block.get()
         _block.set(_Block(outer.names | self._names, outer))
         return self._namespaces.current()
 
     def __exit__(self, *raised: object) -> None:
+        if is_traced():
+            return
         _block.set(_block.get().outer or _NO_BLOCK)
 
     def __call__(self, function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
@@ -138,6 +167,8 @@ class Allowing:
 
         @functools.wraps(function)
         def run_allowed(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+            if is_traced():
+                return function(*args, **kwargs)
             with self:
                 return function(*args, **kwargs)
 
