@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ..compat import function_in, operator_text_problems, release_of, wrapped_functions, wraps
 from ..describe.graph import MAX_ERROR_NODES, extent_text, graph_text
@@ -77,6 +77,11 @@ class OperatorText:
     def problems(inductor: Inductor) -> tuple[str, ...]:
         """Return what keeps ``operator_str`` from being replaced, one sentence each."""
         return operator_text_problems(inductor.exc, peeled)
+
+    @property
+    def place(self) -> tuple[type[Any], str]:
+        """The class, and the name in it, of what is replaced."""
+        return self._replacement.owner, self._replacement.name
 
     def install(self) -> None:
         """Put the replacement into Inductor."""
@@ -196,6 +201,18 @@ class _OperatorStr:
         functools.update_wrapper(self, original)
         self._hook = hook
         self._original = original
+
+    def __copy__(self) -> _OperatorStr:
+        """Return this very object, as of a function."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> _OperatorStr:
+        """Return this very object, as of a function: a copy of a log record holds it."""
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        """Have it pickled by its name, as a function is."""
+        return getattr, self._hook.place
 
     def __call__(
         self,

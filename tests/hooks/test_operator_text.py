@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
+import pickle
 import sys
 import types
 from typing import Any
@@ -161,6 +163,16 @@ def test_an_operator_str_that_is_a_class_method(kit) -> None:
     assert OperatorText.problems(loaded()) == (says,)
     with pytest.raises(TypeError, match=says):
         OperatorText(loaded(), Namespaces(frozenset()), kit.records, "args", kit.writer)
+
+
+def test_copies_and_pickles(kit) -> None:
+    """It is copied and pickled as a function is: log records hold it."""
+    standing = kit.issue.operator_str
+    assert copy.copy(standing) is copy.deepcopy(standing) is standing
+    pickled = pickle.dumps(standing)
+    assert pickle.loads(pickled) is standing
+    kit.hook.remove()
+    assert pickle.loads(pickled) is kit.issue.operator_str is not standing
 
 
 def test_what_others_put_in_its_place(kit) -> None:
