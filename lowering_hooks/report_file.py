@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast, get_type_hints
@@ -32,12 +33,16 @@ def write_at_exit(pattern: str, manager: Manager) -> None:
         pattern: The file, in a folder that exists; ``%p`` stands for the number of the process.
         manager: The manager whose status and report are written.
     """
+    # The package may have been reloaded, with another manager.
+    write_nothing()
     pattern = str(Path(pattern).absolute())  # the process may change its folder
     process = os.getpid()
 
     def write() -> None:
+        if loaded() is None or not _is_the_last(write):
+            return
         # A forked process, such as those in which Inductor compiles, may have nothing to report.
-        if loaded() is None or (os.getpid() != process and not manager.report().ops):
+        if os.getpid() != process and not manager.report().ops:
             return
         path = Path(pattern.replace("%p", str(os.getpid())))
         try:
@@ -57,6 +62,12 @@ def write_at_exit(pattern: str, manager: Manager) -> None:
     from multiprocessing import util
 
     util.register_after_fork(write, lambda _: util.Finalize(None, write, exitpriority=0))
+
+
+def _is_the_last(write: Callable[[], None]) -> bool:
+    """Whether no other manager writes the file, of the package as it was reloaded or imported anew."""
+    module = sys.modules.get(__name__)
+    return write in (_writers if module is None else vars(module)["_writers"])
 
 
 def write_nothing() -> None:

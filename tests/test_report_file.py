@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
 import os
+import sys
 
 import pytest
 from compile_one import compile_here, compile_one
@@ -82,6 +84,37 @@ def test_a_child_that_meets_no_op(run, tmp_path) -> None:
     run(forks_what_meets_no_op, LOWERING_HOOKS_REPORT=str(tmp_path / "report-%p.json"))
     (file,) = tmp_path.iterdir()
     assert [op["op"] for op in json.loads(file.read_text())["ops"]] == ["vllm.parent.default"]
+
+
+def reloads() -> None:
+    compile_here()
+    import lowering_hooks
+
+    compile_one("before")
+    importlib.reload(lowering_hooks)
+    compile_one("after")
+
+
+def imports_anew() -> None:
+    compile_here()
+    import lowering_hooks
+
+    compile_one("before")
+    lowering_hooks.remove()
+    for name in [name for name in sys.modules if name.startswith("lowering_hooks")]:
+        del sys.modules[name]
+    import lowering_hooks
+
+    compile_one("after")
+
+
+@pytest.mark.parametrize("function", [reloads, imports_anew])
+def test_a_package_that_was_loaded_twice(run, tmp_path, function) -> None:
+    """The report is the one that the package gives at the end, and not that of what it was before."""
+    run(function, LOWERING_HOOKS_REPORT=str(tmp_path / "report.json"))
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert found["status"]["state"] == "active"
+    assert [op["op"] for op in found["ops"]] == ["vllm.after.default"]
 
 
 def hooks_nothing() -> None:
