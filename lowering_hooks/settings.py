@@ -16,12 +16,13 @@ Request = Literal["auto", "call_function", "set_proxy", "none"]
 
 STRATEGIES: Final[tuple[Request, ...]] = ("auto", "call_function", "set_proxy", "none")
 DETAILS: Final = ("args", "graph", "full")
-_OFF: Final = ("0", "off", "false", "no")
+# The values of LOWERING_HOOKS that switch everything off, in any case, as every value.
+OFF: Final = ("0", "off", "false", "no")
 _ON: Final = ("1", "on", "true", "yes")
 _MODES: Final[dict[str, BoundedIRMode]] = {
     "auto": "auto",
     **dict.fromkeys(_ON, True),
-    **dict.fromkeys(_OFF, False),
+    **dict.fromkeys(OFF, False),
 }
 
 
@@ -51,9 +52,9 @@ def read(environ: Mapping[str, str]) -> Settings:
     For a bad value, one WARNING names the value and what is accepted, and the default is used: an environment
     variable must not stop a training job.
     """
-    off = _choice(environ, "LOWERING_HOOKS", _ON + _OFF)
+    off = _choice(environ, "LOWERING_HOOKS", _ON + OFF)
     return Settings(
-        off=environ["LOWERING_HOOKS"] if off in _OFF else None,
+        off=environ["LOWERING_HOOKS"] if off in OFF else None,
         namespaces=namespaces.DEFAULT | _namespaces(environ),
         strategy=cast("Request", _choice(environ, "LOWERING_HOOKS_STRATEGY", STRATEGIES) or "auto"),
         detail=cast("Detail", _choice(environ, "LOWERING_HOOKS_DETAIL", DETAILS) or "args"),

@@ -68,21 +68,31 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=_versions())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    status = commands.add_parser("status", help="load Inductor and say what is hooked, how and why")
+    status = commands.add_parser(
+        "status",
+        help="load Inductor and say what is hooked, how and why",
+        description="Load Inductor, and say what is hooked in it, how and why, and whether `import torch` "
+        "loads lowering-hooks here.",
+    )
     status.add_argument("--json", action="store_true", help="print JSON")
 
     checked = commands.add_parser(
         "check",
         help="compile a small graph as stock and with lowering-hooks, and compare them",
         description="Compile a small graph as stock and with lowering-hooks, and compare them, which takes "
-        "some 10 to 30 s.",
+        "some 10 to 30 s.  Both compile with PyTorch's default settings: variables that change a compile are "
+        "not passed on, nor are those of lowering-hooks but LOWERING_HOOKS_STRATEGY.",
         epilog="The exit status is 0 where it works, 1 where nothing is hooked or the compiles differ, and 3 "
         "where stock PyTorch itself does not compile.",
     )
     _add_device(checked)
     checked.add_argument("--json", action="store_true", help="print JSON")
 
-    reported = commands.add_parser("report", help="print reports that LOWERING_HOOKS_REPORT has written")
+    reported = commands.add_parser(
+        "report",
+        help="print reports that LOWERING_HOOKS_REPORT has written",
+        description="Print reports that LOWERING_HOOKS_REPORT has written.",
+    )
     reported.add_argument("files", nargs="+", metavar="FILE", help="a report, of one process")
     reported.add_argument("--json", action="store_true", help="print one JSON array of them")
 

@@ -9,6 +9,7 @@ import os
 from importlib.metadata import entry_points
 
 from ..inductor.versions import torch_version
+from ..settings import OFF
 
 
 def why_torch_does_not_load_it() -> str | None:
@@ -16,6 +17,10 @@ def why_torch_does_not_load_it() -> str | None:
     version = torch_version()
     if version is None:
         return "PyTorch is not installed here"
+    # The entry point reads it so, before it imports anything.
+    setting = os.environ.get("LOWERING_HOOKS", "")
+    if setting.strip().lower() in OFF:
+        return f"LOWERING_HOOKS={setting} is set; unset it"
     # PyTorch 2.5-2.15: `import torch` calls the entry points of torch.backends; before: nothing does.
     if _series(version) < (2, 5):
         return (

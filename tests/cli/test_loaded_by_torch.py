@@ -14,25 +14,28 @@ OTHER = types.SimpleNamespace(module="torch_npu")
 
 
 @pytest.mark.parametrize(
-    ("version", "setting", "installed", "says"),
+    ("version", "variables", "installed", "says"),
     [
-        ("2.5.0+cu124", None, [OTHER, OURS], None),
-        ("2.15.0", "1", [OURS], None),
-        ("3.0", None, [OURS], None),
-        ("nightly", None, [OURS], None),
-        ("2.4.1+cu121", None, [OURS], "PyTorch 2.4.1+cu121 loads no entry points"),
-        ("2.12.1", "0", [OURS], "TORCH_DEVICE_BACKEND_AUTOLOAD=0 is set"),
-        ("2.12.1", None, [OTHER], "no install of lowering-hooks is found"),
-        (None, None, [OURS], "PyTorch is not installed here"),
+        ("2.12.1", {"LOWERING_HOOKS": " Off"}, [OURS], "LOWERING_HOOKS= Off is set"),
+        ("2.12.1", {"LOWERING_HOOKS": "1"}, [OURS], None),
+        ("2.5.0+cu124", {}, [OTHER, OURS], None),
+        ("2.15.0", {"TORCH_DEVICE_BACKEND_AUTOLOAD": "1"}, [OURS], None),
+        ("3.0", {}, [OURS], None),
+        ("nightly", {}, [OURS], None),
+        ("2.4.1+cu121", {}, [OURS], "PyTorch 2.4.1+cu121 loads no entry points"),
+        ("2.12.1", {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}, [OURS], "TORCH_DEVICE_BACKEND_AUTOLOAD=0 is set"),
+        ("2.12.1", {}, [OTHER], "no install of lowering-hooks is found"),
+        (None, {}, [OURS], "PyTorch is not installed here"),
     ],
 )
-def test_what_keeps_it_from_being_loaded(monkeypatch, version, setting, installed, says) -> None:
+def test_what_keeps_it_from_being_loaded(monkeypatch, version, variables, installed, says) -> None:
     """Each is told with what to do about it."""
     monkeypatch.setattr(loaded_by_torch, "torch_version", lambda: version)
     monkeypatch.setattr(loaded_by_torch, "entry_points", lambda group: installed)
-    monkeypatch.delenv("TORCH_DEVICE_BACKEND_AUTOLOAD", raising=False)
-    if setting is not None:
-        monkeypatch.setenv("TORCH_DEVICE_BACKEND_AUTOLOAD", setting)
+    for name in ("TORCH_DEVICE_BACKEND_AUTOLOAD", "LOWERING_HOOKS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     problem = why_torch_does_not_load_it()
     assert problem is None if says is None else says in str(problem)
     assert line_of(problem).startswith(
