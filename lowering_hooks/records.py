@@ -30,7 +30,8 @@ class OpReport(NamedTuple):
         fallbacks: How many times Inductor made a fallback for the op.  Inductor keeps a fallback for the life
             of the process, so this is 1 unless something forgot it; but Inductor makes one for each call of
             an op with an effect token.
-        texts: How many texts were written of the op, for the log, for an error or elsewhere.
+        texts: How many texts lowering-hooks wrote of the op, or cut, for the log, for an error or elsewhere.
+            Inductor's own text of an op that is not allowed is not among them where it is not cut.
         seconds: The seconds that all these texts took.
         shown: Whether one of them was shown: in an error, in a log line that INFO let through, or elsewhere.
         stock_characters: How many characters stock's texts in the place of those that were shown or cut would

@@ -39,8 +39,7 @@ HEAD = """\
 
 This page sums up what the promises of lowering-hooks stand on: what was compared with stock PyTorch, how much of it, how
 it came out, and where. Each row is a session of `noxfile.py`, which anybody can run again from a clone; its page has
-the details. Figures are those of the last run that was written down, of the commit that it names; a run that names none
-is from before 2026-11-28.
+the details. Figures are those of the last run that was written down. Runs name their commit since 2026-11-28.
 
 """
 
@@ -80,6 +79,8 @@ def measured(found: Iterable[Mapping[str, Any]]) -> str:
     days = sorted({each["date"] for each in found if "date" in each})
     machines = sorted({f"{each['cpu']}, {each['cores']} cores" for each in found if "cpu" in each})
     commits = sorted({f"commit {each['commit']}" for each in found if each.get("commit")})
+    if commits and not all(each.get("commit") for each in found):
+        commits.append("and commits that were not written down")
     return "; ".join(
         [" to ".join(dict.fromkeys((days[0], days[-1]))) if days else "", *machines, *commits]
     ).strip("; ")
@@ -143,7 +144,7 @@ def random_graphs() -> Iterator[Row]:
             "random graphs with custom ops",
             f"PyTorch {found['torch']}: {found['graphs']:,} graphs, {found['totals']['compiled']:,} of which stock "
             "compiles; in 4 ways each",
-            f"{found['findings']} differ, and {len(found['once'])} once; "
+            f"{found['findings']} differ in both compiles of a way, {len(found['once'])} in one of the two; "
             f"{len(found['unstable'])} differ between two runs of stock",
             measured([found]),
             "[Random graphs](random-graphs.md)",
