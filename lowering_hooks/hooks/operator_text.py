@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from ..compat import function_in, operator_text_problems, release_of, wrapped_functions, wraps
 from ..describe.graph import MAX_ERROR_NODES, extent_text, graph_text
@@ -79,7 +79,7 @@ class OperatorText:
         return operator_text_problems(inductor.exc, peeled)
 
     @property
-    def place(self) -> tuple[type[Any], str]:
+    def place(self) -> tuple[object, str]:
         """The class, and the name in it, of what is replaced."""
         return self._replacement.owner, self._replacement.name
 
