@@ -606,11 +606,14 @@ def test_sigterm_ends_what_was_started(script, tmp_path) -> None:
         stderr=subprocess.PIPE,
     )
     deadline = time.monotonic() + 60
-    while not (told.exists() and told.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    session.send_signal(signal.SIGTERM)
-    _, errors = session.communicate(timeout=30)
+    try:
+        while not (told.exists() and told.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        session.send_signal(signal.SIGTERM)
+        _, errors = session.communicate(timeout=30)
+    finally:
+        session.kill()
     assert b"KeyboardInterrupt" in errors
     _gone(int(told.read_text()))
 
