@@ -175,9 +175,9 @@ def test_threads_compile_while_others_call() -> None:
     import lowering_hooks
 
     library = torch.library.Library("mylib", "DEF")
-    # Stock 2.10 dies of a segmentation fault when several compile, in turns as well (the build for CUDA, without
-    # a GPU: 9 of 9 without lowering-hooks, in FakeTensorMode.__enter__).
-    count = 1 if torch.__version__.startswith("2.10.") else 8
+    # Stock 2.10 and 2.11 die of a segmentation fault when several compile, in turns as well (the builds for CUDA,
+    # without a GPU: 9 of 9 and, on Python 3.12, 3 of 3 without lowering-hooks, in FakeTensorMode.__enter__).
+    count = 1 if torch.__version__.startswith(("2.10.", "2.11.")) else 8
     seconds = 60
     defining = threading.Lock()  # libraries are not made for several threads
     errors, compiled, done = [], [], threading.Event()

@@ -18,6 +18,7 @@ from installed import SERIES
 from lowered import arguments_of, chain, op, stock
 from torch._inductor import ir
 from torch._inductor.exc import OperatorIssue
+from torch._inductor.lowering import lowerings
 from torch.fx.immutable_collections import immutable_dict, immutable_list
 
 import lowering_hooks
@@ -101,12 +102,13 @@ def test_symbolic_sizes() -> None:
 
 def test_a_conditional() -> None:
     """The count is never more than what stock writes of a conditional."""
-    cond = getattr(torch, "cond", None)
-    if cond is None:
-        pytest.skip("no torch.cond")
+    # PyTorch 2.3-2.15: Inductor has a lowering of torch.cond; if missing: there is nothing to look at.
+    if "cond" not in {str(target) for target in lowerings}:
+        pytest.skip("there is no lowering of torch.cond")
 
     def model(late, x):
-        return late(torch.cond(x.sum() > 0, torch.sin, torch.cos, (single(x),)))
+        # Functions in Python: the Dynamo of 2.3 takes no others.
+        return late(torch.cond(x.sum() > 0, lambda t: t.sin(), lambda t: t.cos(), (single(x),)))
 
     claimed, written = claimed_and_written(model)
     assert 0 < claimed <= written
