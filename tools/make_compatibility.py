@@ -77,7 +77,10 @@ def page(data: dict[str, Any]) -> str:
     machines: dict[str, list[str]] = {}
     for series, measured in data.items():
         suite = measured["suite"]
-        machines.setdefault(f"{suite['date']}, {suite['cpu']}, {suite['cores']} cores", []).append(series)
+        # Earlier files name no commit.
+        commit = f", commit {suite['commit']}" if suite.get("commit") else ""
+        run = f"{suite['date']}, {suite['cpu']}, {suite['cores']} cores{commit}"
+        machines.setdefault(run, []).append(series)
     where = "\n".join(f"- {machine}: {', '.join(series)}" for machine, series in machines.items())
     return (
         f"{HEAD}{measurements}\n\nMeasured on\n\n{where}\n\n"
