@@ -70,22 +70,16 @@ def function_in(standing: Foreign, owner: Foreign) -> Callable[..., Foreign] | N
         owner: The class.
     """
     kind = cast("type[object]", type(standing))
-    if kind is staticmethod:
-        return standing.__func__  # type: ignore[no-any-return]
-    # A method stays bound to what it was read off, and an object without __get__ is never bound.
-    if kind in (types.FunctionType, types.MethodType) or not hasattr(kind, "__get__"):
-        return standing if callable(standing) else None
     if issubclass(kind, (classmethod, property)):
         return None
     try:
         # This is what call_function gets by reading it off the class, as it does each time.
-        found = standing.__get__(None, owner)
+        found = standing.__get__(None, owner) if hasattr(kind, "__get__") else standing
     except Exception:  # it may be an object of any kind
         return None
     # By its __class__: what wrapt.wrap_function_wrapper leaves is a proxy of the static method, and calls it.
-    if found is standing or isinstance(standing, staticmethod):
-        return found if callable(found) else None
-    return None
+    is_given_as_it_is = found is standing or isinstance(standing, staticmethod)
+    return found if is_given_as_it_is and callable(found) else None
 
 
 def ir_text_problems(ir: types.ModuleType | None) -> tuple[str, ...]:
