@@ -186,8 +186,7 @@ def bounded_ir(enabled: Literal["auto"] | bool = True) -> Status:  # noqa: FBT00
     text shows the node in full and those behind it by name.  Nothing but that text changes.  With ``"auto"``,
     the default of ``LOWERING_HOOKS_BOUNDED_IR``, a text of at most 100,000 characters, of as many nodes,
     and not too deep for Python's recursion limit, is Inductor's own, to the byte; any other is bounded, and
-    ends in a line that says so.  :func:`remove` turns this off as
-    well, and :func:`apply` turns it on again.
+    ends in a line that says so.  :func:`remove` turns this off as well, and :func:`apply` turns it on again.
 
     Args:
         enabled: ``"auto"``; True for every text, whatever its length; False for none, those that never end

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from installed import RELEASE
+from signalled import ended_by
 
 TESTS = Path(__file__).parent
 DOWNSTREAM = TESTS.parent / "downstream"
@@ -605,15 +606,7 @@ def test_sigterm_ends_what_was_started(script, tmp_path) -> None:
         [sys.executable, "-c", TERMINATED, str(DOWNSTREAM), str(worker), str(tmp_path), str(told)],
         stderr=subprocess.PIPE,
     )
-    deadline = time.monotonic() + 60
-    try:
-        while not (told.exists() and told.read_text()):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        session.send_signal(signal.SIGTERM)
-        _, errors = session.communicate(timeout=30)
-    finally:
-        session.kill()
+    errors = ended_by(signal.SIGTERM, session, lambda: told.exists() and told.read_text() != "")
     assert b"KeyboardInterrupt" in errors
     _gone(int(told.read_text()))
 

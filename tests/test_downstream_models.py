@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from signalled import ended_by
 
 DOWNSTREAM = Path(__file__).parent.parent / "downstream"
 # At the end: other folders of `downstream/`, which other tests import from, have modules of the same names.
@@ -460,14 +461,6 @@ def test_an_interrupt_leaves_no_process(worker, tmp_path) -> None:
         [sys.executable, "-c", INTERRUPTED, str(server.WORKER), *path], stderr=subprocess.PIPE
     )
     pids = tmp_path / "worker.py.pids"
-    deadline = time.monotonic() + 60
-    try:
-        while not (pids.exists() and len(pids.read_text().split()) == 4):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
-    finally:
-        process.kill()
+    errors = ended_by(signal.SIGINT, process, lambda: pids.exists() and len(pids.read_text().split()) == 4)
     assert b"KeyboardInterrupt" in errors
     assert [pid for pid in map(int, pids.read_text().split()) if is_running(pid)] == []

@@ -29,8 +29,8 @@ INDEX = ["--index", os.environ["TORCH_INDEX"]] if os.environ.get("TORCH_INDEX") 
 NEWEST = RELEASES[0]
 # Names the newest series that builds the text whatever is logged.
 NEWEST_EAGER = next(row for row in RELEASES if row.log_text == "eager")
-# Names some series, as far apart as call_function changed, and the newest: what CI runs (nox -t eras).  The README's command
-# runs the one that its demo shows, and CI the others after it (nox -t other-eras).
+# Names some series between which call_function changed, and the newest: what CI runs (nox -t eras).  The README's
+# command runs the one that its demo shows, and CI the others after it (nox -t other-eras).
 ERAS = ("2.0", "2.4", "2.12", NEWEST.series)
 # Names the series that docs/printed-ir.md was made after: the oldest, one from the middle and the newest.
 PRINTED_IR = ("2.0", "2.8", NEWEST.series)
