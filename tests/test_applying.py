@@ -415,6 +415,24 @@ def test_a_forced_strategy_that_is_broken(stand, told) -> None:
     assert same(standing(stand), hooked)
     (warning,) = told("WARNING")
     assert "stays hooked by call_function" in warning
+    assert "set_proxy cannot be used" in status.reason
+    status = manager.apply("call_function")
+    assert status.state == "active"
+    assert "set_proxy" not in status.reason, "it is not asked for any more"
+
+
+@pytest.mark.parametrize("version", ["2.12.1", "2.99.0"])
+def test_a_hook_that_lacks_a_module(stand, told, monkeypatch, version) -> None:
+    """The WARNING ends with what helps: an installation, whatever PyTorch it is."""
+
+    def make_hook(*arguments):
+        raise ImportError("no such module")
+
+    stand.torch.__version__ = version
+    monkeypatch.setattr(lowering_hooks.hooks, "make_hook", make_hook)
+    assert Manager(Settings()).apply().state == "inactive"
+    (warning,) = told("WARNING")
+    assert warning.endswith(f"set_proxy cannot be used: ImportError: no such module; {INSTALL_IT}")
 
 
 def test_whatever_is_raised_while_hooking(stand, told, monkeypatch) -> None:
@@ -458,6 +476,7 @@ def test_hooks_that_cannot_be_imported(unloaded, told, monkeypatch) -> None:
     reason = f"strategy none was asked for; the texts of IR nodes cannot be bounded: {problem}"
     assert manager.apply("none").reason == reason
     assert len(told("WARNING")) == 2, "the texts cannot be bounded, either"
+    assert Manager(Settings(bounded_ir=False)).apply().reason == problem
     assert same(standing(stand), before)
     assert not bounds_texts(stand)
     monkeypatch.undo()

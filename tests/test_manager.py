@@ -483,6 +483,23 @@ def test_texts_that_cannot_be_bounded(stand, caplog, settable) -> None:
     assert str(stand.ir.IRNode()) == "IRNode()"
 
 
+def test_texts_that_are_half_bounded(stand) -> None:
+    """Where later classes cannot be watched, what was wrapped before is put back."""
+
+    class Unwatched(type):
+        def __setattr__(cls, name: str, value: object) -> None:
+            if name == "__init_subclass__":
+                raise AttributeError(f"no {name}")
+            super().__setattr__(name, value)
+
+    stand.ir.IRNode = Unwatched("IRNode", (), dict(vars(stand.ir.IRNode)))
+    before = dict(vars(stand.ir.IRNode))
+    status = Manager(Settings()).apply()
+    assert (status.state, status.bounded_ir) == ("active", False)
+    assert "the texts of IR nodes cannot be bounded: AttributeError: no __init_subclass__" in status.reason
+    assert dict(vars(stand.ir.IRNode)) == before
+
+
 def test_an_inductor_that_is_another_each_time(stand, monkeypatch) -> None:
     """Nobody waits for it to settle."""
     seen = []

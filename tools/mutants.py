@@ -324,7 +324,13 @@ def _needed(scope: ast.AST) -> list[ast.stmt]:
 
 
 # `_tells_nothing` knows a statement by how it begins.
-_BEGINNINGS = ("log.debug(", "log = logging.getLogger(", "__slots__ =", "__all__ =", "if TYPE_CHECKING:")
+_BEGINNINGS = (
+    "tell(logging.DEBUG,",
+    "tell_later(logging.DEBUG,",
+    "__slots__ =",
+    "__all__ =",
+    "if TYPE_CHECKING:",
+)
 
 
 def _tells_nothing(node: ast.stmt) -> bool:

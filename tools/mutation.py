@@ -58,7 +58,7 @@ MODULES = {
     "compat/releases.py": Tests(("test_applying.py",), ("compat/test_releases.py",)),
     "lowering_hooks/asked.py": Tests(("test_asked.py", "test_applying.py")),
     "lowering_hooks/manager.py": Tests((*_APPLYING, _FORKED)),
-    "lowering_hooks/namespaces.py": Tests(("test_namespaces.py", "test_applying.py")),
+    "lowering_hooks/namespaces.py": Tests(("test_namespaces.py", "test_applying.py"), ("test_traced.py",)),
     "lowering_hooks/records.py": Tests(
         (
             "test_records.py",

@@ -135,7 +135,7 @@ class BoundedIR:
         """
         try:
             graph = lowering_in_progress()
-            if self._looked_for() is graph:
+            if graph is not None and self._looked_for() is graph:
                 return
             self.wrap_all()
             # PyTorch 2.0-2.15: only a graph has a current_node, and outside of a compile there is none; if

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -214,6 +215,18 @@ def test_a_layout(bounded) -> None:
     assert not is_wrapped(type("FixedLayout", (bounded.root,), texts))
 
 
+def test_the_text_of_a_layout_in_a_node(bounded) -> None:
+    """A block that puts what a node inherits from a layout into its class has changed nothing."""
+    layout = type("FixedLayout", (bounded.root,), {"__str__": lambda node: "of the layout"})
+    kind: Any = type("Kind", (layout,), {})
+    str(bounded.root())
+    kind.__str__ = kind.__str__
+    assert bounded.conflicts() == ()
+    bounded.wrap_all()
+    assert not is_wrapped(kind)
+    assert str(kind()) == "of the layout"
+
+
 def test_an_inductor_without_a_constructor_of_nodes(bounded) -> None:
     """A text that a decorator gave to a class is wrapped before the next text, where nothing tells of nodes."""
     assert "__post_init__" not in vars(bounded.root)
@@ -256,6 +269,25 @@ def test_a_class_that_cannot_be_wrapped(bounded) -> None:
     assert is_wrapped(type("Other", (bounded.root,), {"__str__": lambda node: ""}))
 
 
+def test_a_text_that_others_made_of_ours(bounded) -> None:
+    """It has the attributes of our wrapper, as functools.wraps copies them, and is theirs for all that."""
+    own, other = (
+        type(name, (bounded.root,), {"__str__": lambda node: "its own"}) for name in ("Own", "Other")
+    )
+    str(bounded.root())
+
+    def theirs(node: object) -> str:
+        return "theirs"
+
+    functools.update_wrapper(theirs, vars(own)["__str__"])
+    other.__str__ = theirs  # type: ignore[method-assign]
+    assert bounded.conflicts() == (), "for all that can be seen it calls ours"
+    del theirs.__wrapped__  # type: ignore[attr-defined]
+    assert len(bounded.conflicts()) == 1
+    bounded.remove()
+    assert vars(other)["__str__"] is theirs
+
+
 def test_a_text_without_a_truth_value(bounded) -> None:
     """What makes a text may be an object of any kind, and is bounded like another."""
 
@@ -271,6 +303,80 @@ def test_a_text_without_a_truth_value(bounded) -> None:
     assert str(kind()) == "its own"
     assert is_wrapped(kind)
     assert bounded.conflicts() == ()
+
+
+def test_the_conflict_that_apply_ends(bounded) -> None:
+    """It is the one that is told, where another class takes no text at all."""
+
+    def a_text(node: object) -> str:
+        return "its own"
+
+    def the_text_of_others(node: object) -> str:
+        return "theirs"
+
+    Sealed("First", (bounded.root,), {"__str__": a_text})
+    second: Any = type("Second", (bounded.root,), {"__str__": a_text})
+    str(bounded.root())  # so that neither counts as new
+    bounded.wrap_all()
+    second.__str__ = the_text_of_others
+    (conflict,) = bounded.conflicts()
+    assert "the_text_of_others replaced the text of Second, which is not bounded" in conflict
+    assert conflict.endswith("(IR classes in all: 2); lowering_hooks.apply() bounds what stands now")
+
+
+def test_a_wrapper_under_another_name(bounded) -> None:
+    """One that others have put under the other name of its class as well goes from both."""
+
+    def own(node: object) -> str:
+        return "its own"
+
+    kind: Any = type("Kind", (bounded.root,), {"__str__": own, "__repr__": lambda node: "another"})
+    str(bounded.root())
+    kind.__repr__ = kind.__str__
+    bounded.remove()
+    assert vars(kind)["__str__"] is vars(kind)["__repr__"] is own
+
+
+def test_each_graph_is_looked_at_once(stand) -> None:
+    """A text that others have put back is bounded again with the first op of a graph, outside of one with each."""
+    writer = Writer(Records())
+    hook = BoundedIR(stand.ir, writer)
+    hook.install()
+    kind: Any = type("Kind", (stand.ir.IRNode,), {"__str__": lambda node: "its own"})
+    str(stand.ir.IRNode())
+    wrapper = vars(kind)["__str__"]
+
+    def is_bounded_again() -> bool:
+        kind.__str__ = wrapper.__wrapped__
+        for prepare in writer.before_operators:
+            prepare()
+        return is_wrapped(kind)
+
+    assert [is_bounded_again() for _ in range(2)] == [True, True]
+    for _ in range(2):
+        stand.virtualized.V.graph = stand.graph.GraphLowering()
+        stand.virtualized.V.graph.current_node = "a node"
+        assert [is_bounded_again() for _ in range(2)] == [True, False]
+    hook.remove()
+    assert writer.before_operators == []
+
+
+def test_a_graph_that_cannot_be_remembered(bounded, stand) -> None:
+    """It is looked at for each text of an op, which nothing is raised out of."""
+
+    class Graph:
+        __slots__ = ("current_node",)
+
+    stand.virtualized.V.graph = Graph()
+    stand.virtualized.V.graph.current_node = "a node"
+    kind: Any = type("Kind", (stand.ir.IRNode,), {"__str__": lambda node: "its own"})
+    str(stand.ir.IRNode())
+    own = vars(kind)["__str__"].__wrapped__
+    for _ in range(2):
+        kind.__str__ = own
+        for prepare in bounded._writer.before_operators:
+            prepare()
+        assert is_wrapped(kind)
 
 
 @pytest.mark.parametrize("mode", [True, "auto", False])

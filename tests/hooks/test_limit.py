@@ -609,9 +609,9 @@ def test_a_text_from_a_mixin(kit) -> None:
     class Plain(kit.node):
         pass
 
-    str(kit.base())  # before which later classes are wrapped
-    assert str(Mixed()) == "mixin"
     assert wrapped(Mixed)
+    str(kit.base())  # before which the rest of later classes is wrapped
+    assert str(Mixed()) == "mixin"
     assert not hasattr(Mixin.__str__, "__wrapped__")
     for kind in (Both, Plain):
         assert "__str__" not in vars(kind)
@@ -619,6 +619,42 @@ def test_a_text_from_a_mixin(kit) -> None:
     assert "__str__" not in vars(type("Late", (kit.node, kit.base), {}))
     kit.hook.remove()
     assert "__str__" not in vars(Mixed)
+
+
+def test_a_repr_from_a_mixin(kit) -> None:
+    """It is wrapped before the first text that follows: no decorator generates another one any more."""
+
+    class Mixed(type("Mixin", (), {"__repr__": lambda self: "mixin"}), kit.base):
+        pass
+
+    assert "__repr__" not in vars(Mixed)
+    str(kit.base())
+    assert repr(Mixed()) == "mixin"
+    assert wrapped(Mixed, "__repr__")
+
+
+def test_a_mixin_behind_a_class_with_a_text(kit) -> None:
+    """It says nothing: a class derived from both has the text of the first, be it its own or borrowed."""
+
+    class Mixin:
+        def __str__(self) -> str:
+            return "mixin"
+
+    class Mixed(Mixin, kit.base):
+        pass
+
+    class Borrows(kit.base):
+        pass
+
+    own = type("Own", (kit.base,), {"__str__": lambda self: "own"})
+    str(kit.base())
+    Borrows.__str__ = vars(Mixed)["__str__"]
+    behind = type("Behind", (), {"__str__": lambda self: "behind"})
+    for kind, text in ((own, "own"), (Borrows, "mixin")):
+        derived = type("Derived", (kind, behind), {})
+        str(kit.base())
+        assert str(derived()) == text
+        assert "__str__" not in vars(derived)
 
 
 def test_the_text_of_object(stand) -> None:
