@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lowering_hooks import asked
-from lowering_hooks.asked import AskedStrategy, AskedTexts, differs, expected, plan
+from lowering_hooks.asked import Asked, AskedStrategy, AskedTexts, differs, expected, plan
 from lowering_hooks.compat import Choice, choose
 from lowering_hooks.inductor.modules import Inductor
 from lowering_hooks.status import Idle
@@ -36,6 +36,16 @@ def test_a_request_that_needs_none(ask) -> None:
     for loaded in (None, INDUCTOR):
         assert differs(request, (request, None), loaded) is False
         assert differs(request, (ask(), None), loaded) is True
+
+
+def test_what_was_asked_for_anew() -> None:
+    """Another request for either part counts, although it is an equal one."""
+    strategies = [AskedStrategy("auto", IDLE) for _ in range(2)]
+    texts = [AskedTexts("auto") for _ in range(2)]
+    pairs = [Asked(strategy, text) for strategy in strategies for text in texts]
+    for one in pairs:
+        assert [one.is_same_as(other) for other in pairs] == [one is other for other in pairs]
+        assert one.is_same_as(Asked(one.strategy, one.texts))
 
 
 @pytest.mark.parametrize(

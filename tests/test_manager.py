@@ -514,6 +514,17 @@ def test_an_inductor_that_is_another_each_time(stand, monkeypatch) -> None:
     assert 100 < len(seen) < 1000
 
 
+def test_an_import_that_nobody_tells_of(unloaded, monkeypatch, caplog) -> None:
+    """One WARNING says that nothing is hooked yet, and a call once Inductor is there hooks it."""
+    monkeypatch.setattr(sys, "meta_path", tuple(sys.meta_path))
+    manager = Manager(Settings())
+    for _ in range(2):
+        assert manager.apply().state == "pending"
+    assert caplog.text.count("nothing is hooked yet: ") == 1
+    load()
+    assert manager.apply().state == "active"
+
+
 def test_a_system_that_does_not_fork(stand, monkeypatch) -> None:
     """There is nothing to begin anew."""
     monkeypatch.delattr(os, "register_at_fork")

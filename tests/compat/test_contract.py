@@ -78,6 +78,11 @@ def not_static(graph, exc):
     exc.OperatorIssue.operator_str = classmethod(lambda cls, target, args, kwargs: "")
 
 
+def text_made_anew(graph, exc):
+    """Each time that it is read off the class another function, which nobody can tell from the last one."""
+    exc.OperatorIssue.operator_str = functools.partialmethod(exc.OperatorIssue.operator_str)
+
+
 def other_text_parameters(graph, exc):
     exc.OperatorIssue.operator_str = staticmethod(lambda target, args: "")
 
@@ -94,6 +99,7 @@ def other_text_parameters(graph, exc):
         (not_static, "not a static method"),
         (hidden_text, "not a static method"),
         (text_that_cannot_be_read, "not a static method"),
+        (text_made_anew, "not a static method"),
         (other_text_parameters, "takes (target, args), so it cannot be called with 3 positional arguments"),
     ],
 )
@@ -170,6 +176,16 @@ def without_a_signature(graph, exc):
     graph.GraphLowering.call_function = Builtin()
 
 
+def in_an_object(graph, exc):
+    """Python passes the instance to nothing that has no ``__get__``."""
+
+    class Theirs:
+        def __call__(self, target, args, kwargs):
+            return target
+
+    graph.GraphLowering.call_function = Theirs()
+
+
 def in_a_derived_class(graph, exc):
     graph.GraphLowering = type("Theirs", (graph.GraphLowering,), {})
 
@@ -235,6 +251,7 @@ def text_in_wrapt(graph, exc):
         copied_without_the_log,
         in_a_static_method,
         without_a_signature,
+        in_an_object,
         in_a_derived_class,
         own_text,
         longer_text,
@@ -244,6 +261,32 @@ def test_what_pytorch_could_call(stand, patch) -> None:
     """It keeps the contract: no more is asked for than PyTorch relies on."""
     patch(stand.graph, stand.exc)
     assert compat.call_function_problems(stand.graph, stand.exc) == ()
+
+
+@pytest.mark.parametrize(
+    ("version", "count"), [((3, 12, 9), 3), ((3, 13, 0), 3), ((3, 14, 0), 4), ((3, 15, 0), 4)]
+)
+def test_a_partial_on_other_pythons(stand, monkeypatch, version, count) -> None:
+    """Python 3.14 and later pass it the instance."""
+    monkeypatch.setattr(compat.contract.sys, "version_info", version)
+    for taken, function in ((3, lambda a, b, c: None), (4, lambda a, b, c, d: None)):
+        stand.graph.GraphLowering.call_function = functools.partial(function)
+        problems = compat.call_function_problems(stand.graph, stand.exc)
+        assert (problems == ()) is (taken == count)
+        assert all(f"cannot be called with {count} positional" in problem for problem in problems)
+
+
+def test_who_passes_over_a_method(stand) -> None:
+    """A derived class does whose own method can be seen to call another one."""
+    own = stand.graph.GraphLowering
+    calls = type(
+        "Calls", (own,), {"call_function": lambda self, *args: super(own, self).call_function(*args)}
+    )
+    without = type("Without", (own,), {"call_function": lambda self, target, args, kwargs: target})
+    unseen = type("Unseen", (own,), {"call_function": print})
+    assert compat.passes_over(without, own) is vars(without)["call_function"]
+    for kind in (own, type("Bare", (own,), {}), calls, unseen, None, 3):
+        assert compat.passes_over(kind, own) is None
 
 
 def test_a_broken_allow_list(stand) -> None:
