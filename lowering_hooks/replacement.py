@@ -88,14 +88,14 @@ def as_function(standing: Any) -> Callable[..., Any]:
         return standing  # type: ignore[no-any-return]
     if not hasattr(kind, "__get__"):
 
-        def call_without_self(_self: object, *args: Any, **kwargs: Any) -> Any:
+        def call_without_self(_self: object, /, *args: Any, **kwargs: Any) -> Any:
             return standing(*args, **kwargs)
 
         return call_without_self
 
     # A descriptor that binds in its own way, such as what wrapt.wrap_function_wrapper leaves: a proxy, which
     # `isinstance` takes for a function.
-    def call_bound(self: object, *args: Any, **kwargs: Any) -> Any:
+    def call_bound(self: object, /, *args: Any, **kwargs: Any) -> Any:
         return standing.__get__(self, type(self))(*args, **kwargs)
 
     return call_bound

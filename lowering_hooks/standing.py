@@ -305,7 +305,7 @@ class StandingTexts:
     def give_up(self, asked: AskedTexts, inductor: Inductor, problem: str) -> None:
         """Settle for nothing, where the package ``hooks`` cannot be imported, and have ``problem`` told."""
         self._settled = asked, inductor
-        self.problem = _unbounded(problem) if problem and asked.mode is not False else ""
+        self.problem = _unbounded(problem) if problem else ""
 
     def _bound(self, means: Means) -> None:
         ir: Any = sys.modules.get("torch._inductor.ir")

@@ -630,6 +630,44 @@ def test_what_is_kept_is_told_by_a_lowering(stand, told) -> None:
     assert told("INFO") == before
     lower(stand, "vllm::op")
     assert told("INFO") == [*before, "kept"]
+    manager.remove()
+
+
+def with_other_parameters(stand) -> None:
+    original = stand.graph.GraphLowering.call_function
+    stand.graph.GraphLowering.call_function = lambda self, *args: original(self, *args)
+
+
+@pytest.mark.parametrize("prepare", [lambda stand: None, with_other_parameters])
+def test_what_is_kept_is_told_by_a_lowering_that_fails(stand, told, prepare) -> None:
+    """Its error may have a text that was cut."""
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    prepare(stand)
+    manager = Manager(Settings())
+    manager.apply("call_function")
+    stand.lowering.lowerings["op"] = "a lowering, so that none is added"
+    tell_the_rest()
+    before = told("INFO")
+    tell_later(logging.INFO, "kept")
+    with pytest.raises(stand.exc.LoweringException):
+        stand.graph.GraphLowering().call_function("op", (fail,), {})
+    assert told("INFO") == [*before, "kept"]
+    manager.remove()
+
+
+def test_what_is_kept_is_told_by_a_fallback(stand, told) -> None:
+    """Under set_proxy the allow list is asked then."""
+    manager = Manager(Settings())
+    manager.apply("set_proxy")
+    tell_the_rest()
+    before = told("INFO")
+    tell_later(logging.INFO, "kept")
+    lower_in_a_graph(stand, "vllm::op")
+    assert told("INFO") == [*before, "kept"]
+    manager.remove()
 
 
 def test_a_logging_handler_that_raises(unloaded) -> None:
@@ -703,7 +741,9 @@ def test_displaced(stand) -> None:
     stand.graph.GraphLowering.call_function = plugin.call_function
     status = manager.status()
     assert (status.state, status.strategy) == ("displaced", "call_function")
-    assert "their_plugin.call_function" in status.reason
+    assert status.reason == (
+        "their_plugin.call_function replaced the hook; lowering_hooks.apply() hooks what stands now"
+    )
     assert status.conflicts == ()
     lower(stand, "vllm::unseen")
     assert fallbacks(manager) == []
@@ -866,7 +906,8 @@ def test_vllms_proxy_after_us(stand) -> None:
     assert lower(stand, "vllm::op").branches == ["allow list"]
     assert manager.report().ops == (), "not an implicit fallback"
     manager.apply()
-    manager.remove()
+    (conflict,) = manager.remove().conflicts
+    assert "no stride guarantee" in conflict
     assert standing(stand)[2:] == (theirs, theirs)
     manager.apply("set_proxy")
     (conflict,) = manager.status().conflicts
@@ -887,7 +928,9 @@ def test_vllms_plugin_hooks_anew(stand, monkeypatch) -> None:
     monkeypatch.setattr(lowering_hooks, "_manager", manager)
     assert lowering_hooks.apply().state == "active"
     stand.lowering.FALLBACK_ALLOW_LIST = stand.graph.FALLBACK_ALLOW_LIST = TheirProxy()
-    assert lowering_hooks.status().state == "displaced"
+    status = lowering_hooks.status()
+    assert status.state == "displaced"
+    assert ["no stride guarantee" in conflict for conflict in status.conflicts] == [True]
     _lowering_hooks_autoload.vllm_plugin()
     assert lowering_hooks.status().state == "active"
     lower_in_a_graph(stand, "vllm::op")
@@ -950,6 +993,12 @@ def test_the_set_proxy(stand) -> None:
     text = vars(stand.exc.OperatorIssue)["operator_str"]
     stand.exc.OperatorIssue.operator_str = staticmethod(lambda target, args, kwargs: "theirs")
     assert manager.status().state == "displaced"
+    ours = text.__func__
+    stand.exc.OperatorIssue.operator_str = staticmethod(lambda *args: ours(*args))
+    assert manager.status().conflicts
+    stand.graph.FALLBACK_ALLOW_LIST = set()
+    assert (manager.status().state, manager.status().conflicts) == ("displaced", ())
+    stand.graph.FALLBACK_ALLOW_LIST = stand.lowering.FALLBACK_ALLOW_LIST
     stand.exc.OperatorIssue.operator_str = text
     assert manager.status().state == "active"
     proxy = stand.graph.FALLBACK_ALLOW_LIST

@@ -514,14 +514,32 @@ def test_an_inductor_that_is_another_each_time(stand, monkeypatch) -> None:
     assert 100 < len(seen) < 1000
 
 
+def test_an_import_that_is_followed_by_an_error(unloaded, monkeypatch, caplog) -> None:
+    """Inductor is imported all the same, and one WARNING has the traceback."""
+    manager = Manager(Settings())
+    manager.request()
+    monkeypatch.setattr(manager, "_complete_inductor", lambda: 1 / 0)
+    load()
+    (record,) = caplog.records
+    assert (record.levelname, record.message) == (
+        "WARNING",
+        "lowering-hooks could not be applied to Inductor",
+    )
+    assert record.exc_info[0] is ZeroDivisionError
+
+
 def test_an_import_that_nobody_tells_of(unloaded, monkeypatch, caplog) -> None:
     """One WARNING says that nothing is hooked yet, and a call once Inductor is there hooks it."""
     monkeypatch.setattr(sys, "meta_path", tuple(sys.meta_path))
     manager = Manager(Settings())
     for _ in range(2):
-        assert manager.apply().state == "pending"
+        status = manager.apply()
+        assert status.state == "pending"
+        assert "finder of lowering-hooks" in status.reason
     assert caplog.text.count("nothing is hooked yet: ") == 1
+    assert "finder of lowering-hooks" not in manager.remove().reason
     load()
+    assert "finder of lowering-hooks" not in manager.status().reason
     assert manager.apply().state == "active"
 
 

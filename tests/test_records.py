@@ -6,7 +6,7 @@ import pytest
 
 from lowering_hooks import records
 from lowering_hooks.inductor.site import NOWHERE, Site
-from lowering_hooks.records import OpReport, Records, Report, in_words
+from lowering_hooks.records import OpReport, Records, Report, in_words, text_within
 
 SITE = Site("0", "relu", "model.py:3")
 
@@ -153,6 +153,41 @@ def test_the_report() -> None:
     assert str(Report(OPS)) == f"{TABLE}\n{ADVICE}"
     assert str(Report(OPS[:1])).count("\n") == 1
     assert Report(OPS).seconds == 0.75
+
+
+NARROW = """\
+op, first met in
+  fallbacks  texts  cut  seconds in texts  shown  in stock, at least
+lib.long_name.default, relu of graph 0
+          1      2    1          0.250000    yes    1,200 characters
+mylib.op.default, -
+         12      0    0          0.500000     no                   -
+cond, 1 (backward)
+          0      1    0          0.000000     no  3.0e+06 characters
+ops of mylib fell back without being
+allowed; lowering_hooks.allow('mylib')
+has them described in a few lines, where
+anybody reads them"""
+
+
+def test_a_report_in_a_narrow_terminal() -> None:
+    """An op's names stand above its numbers, each on its own line where both are too long for one."""
+    report = Report(OPS)
+    assert text_within(len(ADVICE), report) == str(report)
+    assert text_within(len(ADVICE) - 1, report).startswith("op, first met in\n  fallbacks")
+    assert text_within(40, report) == NARROW
+    names = "lib.long_name.default, relu of graph 0"
+    assert text_within(len(names), report).splitlines()[2] == names
+    lines = text_within(len(names) - 1, report).splitlines()
+    assert lines[2:4] == ["lib.long_name.default", "relu of graph 0"]
+    assert text_within(15, report).splitlines()[:5] == [
+        "op",
+        "first met in",
+        NARROW.splitlines()[1],
+        "lib.long_name.d",
+        "  efault",
+    ]
+    assert text_within(1, Report(())) == str(Report(()))
 
 
 def test_an_empty_report() -> None:

@@ -43,6 +43,15 @@ class Forward(torch.nn.Module):
         return torch.relu(x * 2) + 1
 
 
+class ByKeyword(torch.nn.Module):
+    @allowing("traced")
+    def added(self, x, *, one):
+        return torch.relu(x * 2) + one
+
+    def forward(self, x):
+        return self.added(x, one=1)
+
+
 @pytest.fixture(autouse=True)
 def forgotten():
     """Dynamo knows none of these functions, and none of these namespaces is allowed."""
@@ -72,7 +81,7 @@ def calls_in(function):
     return calls
 
 
-@pytest.mark.parametrize("function", [allows, in_a_block, decorated, Forward()])
+@pytest.mark.parametrize("function", [allows, in_a_block, decorated, Forward(), ByKeyword()])
 def test_the_graph_is_the_same(function) -> None:
     """It is compiled once, as a whole, to what it is without a word of lowering-hooks in it."""
     expected = calls_in(plain)
@@ -115,9 +124,9 @@ def breaks_in_a_block(x):
 
 
 def in_a_block_made_before(x):
-    with BLOCK:
+    with BLOCK as names:
         y = torch.relu(x * 2)
-    return y + 1
+    return y + (1 if "traced" in names else 2)
 
 
 @pytest.mark.parametrize("function", [breaks_in_a_block, in_a_block_made_before])

@@ -123,7 +123,7 @@ class CallFunctionHook:
                     note_effect(args, self)
 
         # For a function that another library put there, whose parameters may be others.
-        def call_any_function(self: GraphLowering, *args: Foreign, **kwargs: Foreign) -> Foreign:
+        def call_any_function(self: GraphLowering, /, *args: Foreign, **kwargs: Foreign) -> Foreign:
             known = count()
             try:
                 return run(self, *args, **kwargs)

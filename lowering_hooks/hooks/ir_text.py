@@ -229,7 +229,7 @@ class BoundedIR:
         hook = self
 
         @functools.wraps(original)
-        def on_first_node(node: IRNode, *args: Foreign, **kwargs: Foreign) -> Foreign:
+        def on_first_node(node: IRNode, /, *args: Foreign, **kwargs: Foreign) -> Foreign:
             hook._wrap_new()
             return original(node, *args, **kwargs)
 

@@ -90,7 +90,7 @@ class Writer:
         # Hot path: runs once per node of every text, so it calls as little as it can.  It also adds one frame
         # to each node's, of which Python allows some thousand.
         @functools.wraps(original)
-        def text(node: IRNode, *args: Foreign, **kwargs: Foreign) -> Foreign:
+        def text(node: IRNode, /, *args: Foreign, **kwargs: Foreign) -> Foreign:
             # PyTorch 2.0-2.5: Loops.__str__ takes names; if missing: there are no further arguments.
             current = thread.text
             if current.is_written:

@@ -412,6 +412,17 @@ def test_a_text_that_takes_more(stand) -> None:
     assert stand.issue.operator_str(other, (), {}, 1, style=2) == "(1,) {'style': 2}"
 
 
+def test_a_text_that_is_no_string(stand_with) -> None:
+    """It counts as a text without characters, whatever its length may be."""
+    stand = stand_with("full")
+    stand.hook.remove()
+    stand.issue.operator_str = staticmethod(lambda target, args, kwargs: ("not", "a", "text"))
+    stand.new_hook("full").install()
+    assert stand.texts(stand.overload("lib::op")) == [("not", "a", "text")]
+    (op,) = stand.records.report().ops
+    assert (op.texts, op.stock_characters) == (1, 0)
+
+
 def test_the_wrapper_of_another_copy(stand) -> None:
     """It is taken over: two copies of the package never wrap twice."""
     again = stand.new_hook()

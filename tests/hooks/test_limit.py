@@ -337,23 +337,36 @@ def test_arguments_of_a_text(kit, mode) -> None:
         def __str__(self, names: Any = ("a",), *, more: Any = "") -> str:
             return f"{names}{more}"
 
-    written: Any = Loops.__str__
+    loops: Any = Loops
 
     class Reduction(Loops):
         def __str__(self) -> str:  # type: ignore[override]
-            return f"{written(self, ('b',))}{written(self, more='c')}"
+            return f"{loops.__str__(self, ('b',))}{loops.__str__(self, more='c')}"
 
     class Around(kit.base):
         def __str__(self) -> str:
-            return f"{written(self.data, ('d',), more='e')}"
+            return f"{loops.__str__(self.data, ('d',), more='e')}"
 
+    assert wrapped(Reduction)
+    assert wrapped(Around)
     kit.writer.mode = mode
     node = Reduction()
     assert str(node) == "('b',)('a',)c"
-    assert written(node, ("f",), more="g") == "('f',)g"
+    assert loops.__str__(node, ("f",), more="g") == "('f',)g"
     around = Around()
     around.data = Loops()
     assert str(around) == "('d',)e"
+
+
+def test_an_argument_with_a_name_of_ours(kit) -> None:
+    """It is the text's own, whatever the wrapper calls what it takes."""
+
+    class Named(kit.base):
+        def __str__(self, *, node: Any = None, original: Any = None) -> str:
+            return f"{node}{original}"
+
+    named: Any = Named()
+    assert named.__str__(node="a", original="b") == "ab"
 
 
 def test_no_string(kit) -> None:
@@ -833,6 +846,29 @@ def test_what_a_cut_text_took(kit, monkeypatch, certain) -> None:
     (op,) = kit.report()
     assert op.seconds == 2.5
     assert op.stock_characters == max(certain, len("Node(buf0, , [])") + 200_000)
+
+
+def test_what_is_done_before_an_op(kit) -> None:
+    """It is done once for each text of an op, unless that is written as Inductor writes it."""
+    done: list[str] = []
+    kit.writer.before_operators.append(lambda: done.append(kit.writer.mode))
+    for mode in ("auto", True, False):
+        kit.writer.mode = mode
+        text = kit.writer.operator("op", Site("", "", ""), [], lambda: "text", lambda: "short", is_shown=True)
+        assert text == ("text", False)
+    assert done == ["auto", True]
+    kit.writer.before_operators.clear()
+
+
+def test_the_first_text_of_a_thread(kit) -> None:
+    """It is bounded as any other."""
+    kit.writer.mode = True
+    found: list[str] = []
+    node = kit.ladder(3)
+    thread = threading.Thread(target=lambda: found.append(str(node)))
+    thread.start()
+    thread.join()
+    assert found == [str(node)] == ["Node(buf2, , [<buf1 Node>, <buf1 Node>])"]
 
 
 def test_an_op_and_its_arguments(kit) -> None:
