@@ -271,16 +271,17 @@ def test_a_class_that_cannot_be_wrapped(bounded) -> None:
 
 def test_a_text_that_others_made_of_ours(bounded) -> None:
     """It has the attributes of our wrapper, as functools.wraps copies them, and is theirs for all that."""
-    own, other = (
+    kinds: list[Any] = [
         type(name, (bounded.root,), {"__str__": lambda node: "its own"}) for name in ("Own", "Other")
-    )
+    ]
+    own, other = kinds
     str(bounded.root())
 
     def theirs(node: object) -> str:
         return "theirs"
 
     functools.update_wrapper(theirs, vars(own)["__str__"])
-    other.__str__ = theirs  # type: ignore[method-assign]
+    other.__str__ = theirs
     assert bounded.conflicts() == (), "for all that can be seen it calls ours"
     del theirs.__wrapped__  # type: ignore[attr-defined]
     assert len(bounded.conflicts()) == 1

@@ -636,14 +636,13 @@ def test_a_text_from_a_mixin(kit) -> None:
 
 def test_a_repr_from_a_mixin(kit) -> None:
     """It is wrapped before the first text that follows: no decorator generates another one any more."""
+    mixin = type("Mixin", (), {"__repr__": lambda self: "mixin"})
+    mixed: Any = type("Mixed", (mixin, kit.base), {})
 
-    class Mixed(type("Mixin", (), {"__repr__": lambda self: "mixin"}), kit.base):
-        pass
-
-    assert "__repr__" not in vars(Mixed)
+    assert "__repr__" not in vars(mixed)
     str(kit.base())
-    assert repr(Mixed()) == "mixin"
-    assert wrapped(Mixed, "__repr__")
+    assert repr(mixed()) == "mixin"
+    assert wrapped(mixed, "__repr__")
 
 
 def test_a_mixin_behind_a_class_with_a_text(kit) -> None:
