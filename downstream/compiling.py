@@ -120,7 +120,7 @@ class Recorder:
                 equal = run()
             except Exception as raised:  # whatever it is, stock must raise the same
                 error = [type(e).__name__ for e in (raised, raised.__cause__) if e is not None]
-                message = str(raised)
+                message = comparable(str(raised))
                 error.append(_place(traceback.extract_tb(raised.__traceback__)[-1]))
                 places = _places(raised)
         return {
@@ -310,7 +310,7 @@ def differences(stock: Seen, other: Seen) -> list[str]:
 
 
 def comparable(source: str) -> str:
-    """Return generated code without what differs from one run of stock to the next."""
+    """Return generated code, or a message, without what differs from one run of stock to the next."""
 
     def in_order(comment: re.Match[str]) -> str:
         return re.sub(r"\[(.*?)\]", lambda m: str(sorted(m[1].split(", "))), comment[0])
@@ -319,6 +319,8 @@ def comparable(source: str) -> str:
     source = re.sub(r"# Unsorted Source Nodes: .*", in_order, source)
     # PyTorch 2.4-2.15: how many graphs the process had compiled before; if missing: nothing to leave out.
     source = re.sub(r"# AOT ID: \['\d+_", "# AOT ID: ['", source)
+    # PyTorch 2.0-2.15: how many modules of FX the process had made before; if missing: nothing to leave out.
+    source = re.sub(r"<eval_with_key>\.\d+", "<eval_with_key>", source)
     # PyTorch 2.0-2.4, as far as seen: kernels of C++ include a header by its path in the cache of their process;
     # if missing: nothing to leave out.
     return re.sub(r'#include "/[^"]*/', '#include "', source)
@@ -328,7 +330,7 @@ def _place(frame: traceback.FrameSummary) -> str:
     """Return the file and the function of a frame; generated files are named after a hash, with paths in it."""
     file, cache = Path(frame.filename), os.environ.get("TORCHINDUCTOR_CACHE_DIR")
     is_generated = cache is not None and file.is_relative_to(cache)
-    return f"{'generated code' if is_generated else file.name}:{frame.name}"
+    return f"{'generated code' if is_generated else comparable(file.name)}:{frame.name}"
 
 
 def _places(raised: BaseException) -> list[str]:

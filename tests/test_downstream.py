@@ -17,7 +17,7 @@ from traceback import FrameSummary
 from typing import Any
 
 import pytest
-from installed import RELEASE
+from installed import RELEASE, SERIES
 from signalled import ended_by
 
 TESTS = Path(__file__).parent
@@ -26,7 +26,7 @@ sys.path[:0] = [str(DOWNSTREAM), str(DOWNSTREAM / "pytorch")]
 
 import runs
 import verify
-from compiling import Ended, _place, _places, differences, run_worker
+from compiling import Ended, _place, _places, comparable, differences, run_worker
 from runs import PLAIN, WAYS, Found, Share
 from verify import summary, verdicts
 
@@ -238,6 +238,37 @@ def test_equal_to_eager() -> None:
     assert is_equal(torch.tensor([100_000]), torch.tensor([100_001])) is False
     assert is_equal((), ()) is None
     assert is_equal(3, 3) is None
+
+
+@pytest.mark.skipif(SERIES < (2, 2), reason="folds no constants, or in another place")
+@pytest.mark.fresh_process(beside_inductor=True)
+def test_memory_that_nobody_has_written() -> None:
+    """Inductor folds it as zeros in all ways, since its value is another in each run; what is written stays."""
+    import torch
+    import torch.fx
+    import worker
+    from torch._inductor.constant_folding import ConstantFolder
+
+    def empty_like(x):
+        return x.clone()
+
+    def full_like(x):
+        return x.clone()
+
+    worker._fold_no_garbage()
+    folder = ConstantFolder(torch.fx.symbolic_trace(torch.nn.Identity()))
+    ones = torch.ones(3)
+    assert folder.call_function(empty_like, (ones,), {}).tolist() == [0, 0, 0]
+    assert folder.call_function(full_like, (ones,), {}).tolist() == [1, 1, 1]
+    meta = torch.ones(3, device="meta")
+    assert folder.call_function(empty_like, (meta,), {}).device.type == "meta"
+
+
+def test_what_counts_the_work_of_a_process() -> None:
+    """A number that says how much was compiled before is left out: a process that goes on has another."""
+    message = "File \"<eval_with_key>.{}\", line 5, in forward\n# AOT ID: ['{}_inference']"
+    assert comparable(message.format(17, 3)) == comparable(message.format(4, 12))
+    assert comparable(message.format(17, 3)) != comparable(message.format(17, 3).replace("line 5", "line 6"))
 
 
 def _record(code: list[str]) -> None:
