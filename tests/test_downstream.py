@@ -28,7 +28,7 @@ import runs
 import verify
 from compiling import Ended, _place, _places, comparable, differences, run_worker
 from runs import PLAIN, WAYS, Found, Share
-from verify import summary, verdicts
+from verify import summary, unsettled, verdicts
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +209,46 @@ def test_a_message_that_stock_changes_is_left_out() -> None:
     """So is a whole message, though it is compared in one way only."""
     other = set_to("whole_message", "m2")
     assert failing(other, "stock again", "nothing_allowed") == []
+
+
+def test_stock_that_changes_now_and_then() -> None:
+    """A part in which something differs is compiled again as stock; what differs there as well is left out."""
+    found = everything()
+    found["op_db-1"] = {
+        name: Found({f"{name_}/1": seen for name_, seen in compiles().items()}) for name in WAYS
+    }
+    set_to("guards", ["s0 > 2"])(found["op_db-0"]["stock again"], NAME)
+    set_to("guards", ["s0 > 3"])(found["op_db-0"]["graph"], NAME)
+    assert unsettled(found) == []
+    set_to("code", ["a2"])(found["op_db-0"]["graph"], NAME)
+    assert unsettled(found) == ["op_db-0"]
+    found["op_db-0"] |= {way: copy.deepcopy(found["op_db-0"]["stock"]) for way in runs.MORE}
+    assert unsettled(found) == ["op_db-0"]
+    assert [claim for claim, (holds, _) in claims(found).items() if not holds] == [
+        "`graph`: all is as in stock"
+    ]
+    set_to("code", ["a3"])(found["op_db-0"][runs.MORE[-1]], NAME)
+    assert unsettled(found) == []
+    assert summary(found)["left_out"] == {NAME: ["guards", "code"]}
+    assert all(holds for holds, _ in claims(found).values())
+
+
+def test_further_runs_of_stock(tmp_path, monkeypatch) -> None:
+    """They are those of the parts that are named, and what was run before is not run again."""
+    ran: list[tuple[str, str]] = []
+
+    def run(way: str, options: Any, cache: Path, stop: threading.Event) -> Found:
+        ran.append((cache.name.split("-every")[0], way))
+        return Found()
+
+    monkeypatch.setattr(runs, "run", run)
+    share = Share(64)
+    before = runs.run_all(share, tmp_path, 1)
+    assert {way for _, way in ran} == {*WAYS, PLAIN}
+    ran.clear()
+    found = runs.run_all(share, tmp_path, 1, more=["op_db-0"])
+    assert ran == [("cache-op_db-0", way) for way in runs.MORE]
+    assert list(found["op_db-0"]) == [*before["op_db-0"], *runs.MORE]
 
 
 def test_too_few_graphs() -> None:

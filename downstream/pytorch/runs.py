@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -40,6 +40,8 @@ WAYS: Final = {
     "set_proxy": "set_proxy",
     "nothing_allowed": "nothing_allowed",
 }
+# Names further runs of stock, of the parts in which another way differs from the first two.
+MORE: Final = tuple(f"stock again, {number}" for number in (2, 3, 4))
 # Names the ways of the parts that are built: a compiler takes seconds.
 BUILT_WAYS: Final = ("stock", "call_function", "set_proxy", "nothing_allowed")
 # Names the way that shows what a difference looks like: stock with an allow list that says yes and no more.
@@ -138,8 +140,12 @@ class Share:
         yield BUILT, {"databases": ["op_db"], **thinner, **built}, BUILT_WAYS
 
 
-def run_all(share: Share, folder: Path, processes: int) -> dict[str, dict[str, Found]]:
+def run_all(
+    share: Share, folder: Path, processes: int, *, more: Collection[str] = ()
+) -> dict[str, dict[str, Found]]:
     """Run every part in every way, and return what was found by the names of both.
+
+    The parts that ``more`` names are run in the ways of :data:`MORE`, too.
 
     What a part found is kept in ``folder``, and a part that is there is not run again.  What fails, or interrupts this
     call, ends all parts that run, and no other begins.
@@ -166,7 +172,7 @@ def run_all(share: Share, folder: Path, processes: int) -> dict[str, dict[str, F
         futures = {
             (part, way): pool.submit(one, part, options, way)
             for part, options, ways in share.tasks()
-            for way in ways
+            for way in (*ways, *(MORE if part in more else ()))
         }
         try:
             failed = [

@@ -32,6 +32,7 @@ from runs import (
     BUILT_DEADLINE,
     COMPILE_DEADLINE,
     LATE,
+    MORE,
     PLAIN,
     SMALL,
     TOLERANCE,
@@ -94,7 +95,7 @@ among them, it finds zeros there.
 
 | way | what it is |
 | --- | --- |
-| stock again | stock once more: what differs here is no doing of lowering-hooks, and these fields of these compiles, which are listed below, are left out of the other ways |
+| stock again | stock once more: what differs here is no doing of lowering-hooks, and these fields of these compiles, which are listed below, are left out of the other ways; where another way differs from both, stock compiles that slice of the samples {len(MORE)} times more |
 | call_function | `LOWERING_HOOKS_NAMESPACES=*` |
 | graph | the same with `LOWERING_HOOKS_DETAIL=graph`, and Inductor logging at DEBUG |
 | set_proxy | the strategy of that name, forced, with `LOWERING_HOOKS_NAMESPACES=*` |
@@ -117,26 +118,17 @@ counts as differing, and is said to be *late*: on a busy machine that need not b
 
 def summary(found: Mapping[str, Mapping[str, Found]]) -> dict[str, Any]:
     """Return what the page tells of what the processes found."""
-    compared = [ways for part, ways in found.items() if part == SMALL or part.startswith("op_db-")]
+    compared = list(_compared_parts(found).values())
     stock = _together(ways["stock"] for ways in compared)
-    again = _together(ways["stock again"] for ways in compared)
-    # Two runs of stock differ in these fields of these compiles: nobody can tell what another way does to them.
-    left_out = {
-        name: what for name in sorted(stock.seen) if (what := _compared(stock, again, name, whole=True))
-    }
+    left_out = {name: what for ways in compared for name, what in _unstable(ways).items()}
     ways = {}
     for way in WAYS:
         other = _together(ways_of[way] for ways_of in compared)
-        ignored = {} if way == "stock again" else left_out
-        differing = {}
-        for name in sorted(stock.seen):
-            what = _compared(stock, other, name, whole=way == "nothing_allowed")
-            if kept := [field for field in what if field not in ignored.get(name, ())]:
-                differing[name] = kept
+        differing = {name: what for ways_of in compared for name, what in _changed(ways_of, way).items()}
         ways[way] = {
             "compiles": len(other.seen),
             "graphs": sum(len(seen["code"]) for seen in other.seen.values()),
-            "differing": differing,
+            "differing": dict(sorted(differing.items())),
             "lost": other.lost,
             "seconds": round(other.seconds),
             "peak_mib": round(other.peak_mib),
@@ -150,12 +142,45 @@ def summary(found: Mapping[str, Mapping[str, Found]]) -> dict[str, Any]:
         "tensors": sum(len(seen["strides"]) for seen in stock.seen.values()),
         "guards": sum(len(seen["guards"]) for seen in stock.seen.values()),
         "errors": Counter(seen["error"][0] for seen in stock.seen.values() if seen["error"]),
-        "left_out": left_out,
+        "left_out": dict(sorted(left_out.items())),
         "ways": ways,
         "missing": _missing(stock),
         "built": _built([ways for part, ways in found.items() if part.endswith(BUILT)]),
         "plain": _plain(found[PLAIN]),
     }
+
+
+def unsettled(found: Mapping[str, Mapping[str, Found]]) -> list[str]:
+    """Return the parts in which something differs from stock that stock itself has not changed so far."""
+    hooked = [way for way in WAYS if WAYS[way] != "stock"]
+    parts = _compared_parts(found)
+    return [part for part, ways in parts.items() if any(_changed(ways, way) for way in hooked)]
+
+
+def _compared_parts(found: Mapping[str, Mapping[str, Found]]) -> dict[str, Mapping[str, Found]]:
+    return {part: ways for part, ways in found.items() if part == SMALL or part.startswith("op_db-")}
+
+
+def _unstable(ways: Mapping[str, Found]) -> dict[str, list[str]]:
+    """Return the fields in which stock differs from itself: nobody can tell what another way does to them."""
+    stock, others = ways["stock"], [ways[way] for way in ("stock again", *MORE) if way in ways]
+    found = {}
+    for name in stock.seen:
+        fields = [field for other in others for field in _compared(stock, other, name, whole=True)]
+        if fields:
+            found[name] = list(dict.fromkeys(fields))
+    return found
+
+
+def _changed(ways: Mapping[str, Found], way: str) -> dict[str, list[str]]:
+    """Return the fields in which a way differs from stock, without those in which stock differs from itself."""
+    stock, ignored = ways["stock"], {} if way == "stock again" else _unstable(ways)
+    found = {}
+    for name in stock.seen:
+        fields = _compared(stock, ways[way], name, whole=way == "nothing_allowed")
+        if kept := [field for field in fields if field not in ignored.get(name, ())]:
+            found[name] = kept
+    return found
 
 
 def _together(parts: Iterable[Found]) -> Found:
@@ -356,6 +381,9 @@ def measure(folder: Path, every: int | None, processes: int) -> tuple[str, dict[
         share = Share(every, share.first % every)
     # PyTorch 2.0: generated code includes a header of the cache by its path; if relative, C++ does not find it.
     found = run_all(share, folder.resolve() / series, processes)
+    if more := unsettled(found):
+        print(f"something differs in {', '.join(more)}: stock compiles that again", flush=True)
+        found = run_all(share, folder.resolve() / series, processes, more=more)
     return series, {
         **facts(),
         "processes": processes,
