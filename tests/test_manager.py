@@ -539,8 +539,18 @@ def test_an_import_that_nobody_tells_of(unloaded, monkeypatch, caplog) -> None:
     assert caplog.text.count("nothing is hooked yet: ") == 1
     assert "finder of lowering-hooks" not in manager.remove().reason
     load()
-    assert "finder of lowering-hooks" not in manager.status().reason
-    assert manager.apply().state == "active"
+    status = manager.apply()
+    assert status.state == "active"
+    assert "finder of lowering-hooks" not in status.reason
+
+
+def test_an_import_of_a_pytorch_that_is_not_there(unloaded, monkeypatch, caplog) -> None:
+    """Nobody waits for it, and nobody is warned."""
+    monkeypatch.setattr(sys, "meta_path", tuple(sys.meta_path))
+    monkeypatch.setattr("lowering_hooks.manager.torch_is_there", lambda: False)
+    manager = Manager(Settings())
+    assert "finder of lowering-hooks" not in manager.apply().reason
+    assert caplog.text == ""
 
 
 def test_a_system_that_does_not_fork(stand, monkeypatch) -> None:

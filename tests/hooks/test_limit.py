@@ -645,8 +645,10 @@ def test_a_repr_from_a_mixin(kit) -> None:
     assert wrapped(mixed, "__repr__")
 
 
-def test_a_mixin_behind_a_class_with_a_text(kit) -> None:
+def test_a_mixin_behind_a_class_with_a_text(stand) -> None:
     """It says nothing: a class derived from both has the text of the first, be it its own or borrowed."""
+    del stand.ir.IRNode.__str__
+    kit = Kit(stand)
 
     class Mixin:
         def __str__(self) -> str:
@@ -667,6 +669,7 @@ def test_a_mixin_behind_a_class_with_a_text(kit) -> None:
         str(kit.base())
         assert str(derived()) == text
         assert "__str__" not in vars(derived)
+    kit.hook.remove()
 
 
 def test_the_text_of_object(stand) -> None:
