@@ -649,24 +649,25 @@ def test_a_mixin_behind_a_class_with_a_text(stand) -> None:
     """It says nothing: a class derived from both has the text of the first, be it its own or borrowed."""
     del stand.ir.IRNode.__str__
     kit = Kit(stand)
+    base: Any = kit.base
 
     class Mixin:
         def __str__(self) -> str:
             return "mixin"
 
-    class Mixed(Mixin, kit.base):
+    class Mixed(Mixin, base):
         pass
 
-    class Borrows(kit.base):
+    class Borrows(base):
         pass
 
-    own = type("Own", (kit.base,), {"__str__": lambda self: "own"})
-    str(kit.base())
+    own = type("Own", (base,), {"__str__": lambda self: "own"})
+    str(base())
     Borrows.__str__ = vars(Mixed)["__str__"]
     behind = type("Behind", (), {"__str__": lambda self: "behind"})
     for kind, text in ((own, "own"), (Borrows, "mixin")):
         derived = type("Derived", (kind, behind), {})
-        str(kit.base())
+        str(base())
         assert str(derived()) == text
         assert "__str__" not in vars(derived)
     kit.hook.remove()
