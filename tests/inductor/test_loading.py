@@ -1112,6 +1112,17 @@ def test_nothing_is_missed_for_long(tmp_path_factory, names) -> None:
         assert "exec_module" not in vars(another.__loader__)
 
 
+def test_a_list_that_is_none(watched, monkeypatch) -> None:
+    """Python sets it to None as it ends: what asks then is told so, and what installs gets the error."""
+    assert watched.finder.is_installed()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "meta_path", None)
+        assert not watched.finder.is_installed()
+        with pytest.raises(AttributeError, match="NoneType"):
+            watched.finder.install()
+    assert watched.finder.is_installed()
+
+
 # --- beside importing threads, in fresh processes ----------------------------------------------------------------
 
 MODULES = ["inspect", "asyncio", "importlib.metadata", "concurrent.futures"]
