@@ -315,7 +315,7 @@ def test_the_conflict_that_apply_ends(bounded) -> None:
     def the_text_of_others(node: object) -> str:
         return "theirs"
 
-    # Kept, since Python lists no subclass of which nothing is left.
+    # The name keeps the class alive: one that the collector has taken is in no count.
     first: Any = Sealed("First", (bounded.root,), {"__str__": a_text})
     second: Any = type("Second", (bounded.root,), {"__str__": a_text})
     str(bounded.root())  # so that neither counts as new

@@ -1113,7 +1113,7 @@ def test_nothing_is_missed_for_long(tmp_path_factory, names) -> None:
 
 
 def test_a_list_that_is_none(watched, monkeypatch) -> None:
-    """Python sets it to None as it ends: what asks then is told so, and what installs gets the error."""
+    """Python sets it to None as it ends: then the finder counts as not installed, and cannot be installed."""
     assert watched.finder.is_installed()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "meta_path", None)
