@@ -268,15 +268,18 @@ def release(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("python,row", environments.on(environments.NEWEST, environments.NEWEST_EAGER))
 def bench(session: nox.Session, row: Release) -> None:
-    """Write benchmarks/results and docs/performance.md; with -- --quick, the like of it into build/bench."""
+    """Write benchmarks/results and docs/performance.md; -- NAME is one alone, -- --quick into build/bench."""
+    options = [word for word in session.posargs if word not in BENCHMARKS]
+    if set(options) - {"--quick"}:
+        session.error(f"{options} names no benchmark; there are {', '.join(BENCHMARKS)}, and --quick")
     environments.install_torch(session, row.verified_with, *group("bench"))
     results, docs = ROOT / "benchmarks" / "results", ROOT / "docs"
     if "--quick" in session.posargs:
         results = docs = ROOT / "build" / "bench"
     results.mkdir(parents=True, exist_ok=True)
-    for name in BENCHMARKS:
+    for name in [name for name in BENCHMARKS if name in session.posargs] or BENCHMARKS:
         output = str(results / f"{name}-{row.series}.json")
-        session.run("python", f"benchmarks/{name}.py", output, *session.posargs, env=WITH_BYTECODE)
+        session.run("python", f"benchmarks/{name}.py", output, *options, env=WITH_BYTECODE)
     session.run("python", "benchmarks/draw.py", str(results), str(docs))
 
 
