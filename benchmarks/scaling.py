@@ -2,10 +2,10 @@
 
 ``python benchmarks/scaling.py OUTPUT.json [--quick]`` compiles the demo's decoder in the demo's processes:
 each compile is the second of a fresh process, and is killed at its deadline.  A variant that came to its
-deadline is not tried on deeper models of that case.  Each compile that ended is made in ROUNDS processes, which
-stand far apart in time, and the fastest counts: one alone, on a machine that others use too, may take twice as
-long.  Two processes run at a time: that changes seconds by some percent, which does not matter where they grow
-exponentially.  ``floor.py`` measures what is closer together.
+deadline is not tried on deeper models of that case.  One process runs at a time: of two, each was seen to take
+nearly twice as long, where both compiled at once.  Each compile that ended is made in ROUNDS processes, which
+stand far apart in time, and the fastest counts, as others use the machine too.  ``floor.py`` measures what is
+closer together.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import math
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from results import main
@@ -26,7 +25,7 @@ from lowering_hooks.cli.demo import CASES, FAILING
 # in any case.
 DEADLINE, DEEP_DEADLINE = 20.0, 180.0
 QUICK_DEADLINE = 5.0
-ROUNDS = 3
+ROUNDS = 2
 # Numbers of layers.  Stock's text grows fourfold with each layer, which has two ops of two outputs.
 SHALLOW, DEEP = (2, 4, 6, 8), (24, 100, 400)
 # The cases beside the first are compiled at fewer depths: a log handler changes nothing where nobody asks for
@@ -48,18 +47,16 @@ QUICK = {("INFO on", variant): (8,) for variant in (STOCK, PLAIN_SET_PROXY, IDEA
 
 
 def measure(quick: bool) -> dict[str, Any]:
+    rounds = 1 if quick else ROUNDS
     with tempfile.TemporaryDirectory(prefix="lowering-hooks-bench-") as folder:
-
-        def rows_of(item: tuple[tuple[str, str], tuple[int, ...]]) -> list[dict[str, Any]]:
-            (case, variant), depths = item
-            return list(deeper_and_deeper(case, variant, depths, quick, folder))
-
-        with ThreadPoolExecutor(2) as pool:
-            found = pool.map(rows_of, (QUICK if quick else DEPTHS).items())
-            rows = [row for rows in found for row in rows]
-            for _ in range(0 if quick else ROUNDS - 1):
-                rows = list(pool.map(lambda row: faster(row, folder), rows))
-    return {"rounds": 1 if quick else ROUNDS, "rows": rows}
+        rows = [
+            row
+            for (case, variant), depths in (QUICK if quick else DEPTHS).items()
+            for row in deeper_and_deeper(case, variant, depths, quick, folder)
+        ]
+        for _ in range(rounds - 1):
+            rows = [faster(row, folder) for row in rows]
+    return {"rounds": rounds, "rows": rows}
 
 
 def deeper_and_deeper(

@@ -34,8 +34,8 @@ def scaling(series: str, run: Results) -> str:
         )
     return (
         f"### PyTorch {series}\n\n![seconds of compile against layers](scaling-{series}.svg)\n\n"
-        f"Seconds of a compile, the fastest of {run['rounds']} processes, of which two ran at a time; empty where it "
-        f"was not tried:\n\n{table(header, seconds)}\n\n"
+        f"Seconds of a compile, the fastest of {run['rounds']} processes; empty where it was not tried:\n\n"
+        f"{table(header, seconds)}\n\n"
         f"Most memory that the process ever held, in MiB; empty where there was no end:\n\n{table(header, memory)}\n"
     )
 
