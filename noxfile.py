@@ -269,12 +269,12 @@ def release(session: nox.Session) -> None:
 @nox.parametrize("python,row", environments.on(environments.NEWEST, environments.NEWEST_EAGER))
 def bench(session: nox.Session, row: Release) -> None:
     """Write benchmarks/results and docs/performance.md; -- NAME is one alone, -- --quick into build/bench."""
-    options = [word for word in session.posargs if word not in BENCHMARKS]
-    if set(options) - {"--quick"}:
-        session.error(f"{options} names no benchmark; there are {', '.join(BENCHMARKS)}, and --quick")
+    if unknown := set(session.posargs) - {*BENCHMARKS, "--quick"}:
+        session.error(f"{sorted(unknown)} names no benchmark; there are {', '.join(BENCHMARKS)}, and --quick")
+    options = ["--quick"] if "--quick" in session.posargs else []
     environments.install_torch(session, row.verified_with, *group("bench"))
     results, docs = ROOT / "benchmarks" / "results", ROOT / "docs"
-    if "--quick" in session.posargs:
+    if options:
         results = docs = ROOT / "build" / "bench"
     results.mkdir(parents=True, exist_ok=True)
     for name in [name for name in BENCHMARKS if name in session.posargs] or BENCHMARKS:

@@ -65,7 +65,7 @@ def deeper_and_deeper(
     """Compile one variant of one case at each depth, up to the first that comes to its deadline."""
     for layers in depths:
         deadline = QUICK_DEADLINE if quick else DEADLINE if layers <= max(SHALLOW) else DEEP_DEADLINE
-        row = compiled(case, variant, layers, deadline, folder)
+        row = row_of(case, variant, layers, deadline, folder)
         yield row
         if row["seconds"] is None:
             return
@@ -75,16 +75,17 @@ def faster(row: dict[str, Any], folder: str) -> dict[str, Any]:
     """Return the faster of a row that ended and another compile like it; any other row as it is."""
     if row["seconds"] is None:
         return row
-    again = compiled(row["case"], row["variant"], row["layers"], row["deadline_seconds"], folder)
-    return min(again, row, key=lambda either: math.inf if either["seconds"] is None else either["seconds"])
+    again = row_of(row["case"], row["variant"], row["layers"], row["deadline_seconds"], folder)
+    return min(again, row, key=lambda either: either["seconds"] or math.inf)
 
 
-def compiled(case: str, variant: str, layers: int, deadline: float, folder: str) -> dict[str, Any]:
+def row_of(case: str, variant: str, layers: int, deadline: float, folder: str) -> dict[str, Any]:
     """Return the row of one compile in a process of its own."""
     settings = next(known for known in CASES if known.name == case)
     spec = Spec(variant, layers, 2, settings.info, settings.failing)
-    found = run_worker(spec, deadline, folder, f"{case}, {variant}, {layers} layers", sys.stderr)
-    return {"case": case, "variant": variant, "layers": layers, "deadline_seconds": deadline} | ended(found)
+    compiled = run_worker(spec, deadline, folder, f"{case}, {variant}, {layers} layers", sys.stderr)
+    row = {"case": case, "variant": variant, "layers": layers, "deadline_seconds": deadline}
+    return row | ended(compiled)
 
 
 def ended(compiled: Compiled) -> dict[str, Any]:
