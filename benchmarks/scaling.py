@@ -4,8 +4,9 @@
 each compile is the second of a fresh process, and is killed at its deadline.  A variant that came to its
 deadline is not tried on deeper models of that case.  One process runs at a time: of two, each was seen to take
 nearly twice as long, where both compiled at once.  Each compile that ended is made in ROUNDS processes, which
-stand far apart in time, and the fastest counts, as others use the machine too.  ``floor.py`` measures what is
-closer together.
+stand far apart in time, and the fastest counts, as others use the machine too.  All are taken at one depth of
+the stack: at six depths, the same compile of 60 layers took 1.6 to 2.6 s as stock, and ours 0.97 to 1.02 times
+that at the same depth (PyTorch 2.15).  ``floor.py`` measures what is closer together.
 """
 
 from __future__ import annotations

@@ -34,7 +34,9 @@ def scaling(series: str, run: Results) -> str:
         )
     return (
         f"### PyTorch {series}\n\n![seconds of compile against layers](scaling-{series}.svg)\n\n"
-        f"Seconds of a compile, the fastest of {run['rounds']} processes; empty where it was not tried:\n\n"
+        f"Seconds of a compile, the fastest of {run['rounds']} processes; empty where it was not tried. All are taken "
+        "at one depth of the stack, which changes them by more than the variants differ: the next section compares "
+        "closely.\n\n"
         f"{table(header, seconds)}\n\n"
         f"Most memory that the process ever held, in MiB; empty where there was no end:\n\n{table(header, memory)}\n"
     )
