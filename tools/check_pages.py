@@ -1,4 +1,4 @@
-"""Checks that each page that is made from data is the one that its data make.
+"""Checks that each page that is made from data is the one that its data make, and that data name no folder of a machine.
 
 ``python tools/check_pages.py`` fails where one is not, and names the program that writes it.  It needs nothing
 but the standard library and ``packaging``.
@@ -7,8 +7,10 @@ but the standard library and ``packaging``.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,11 +27,24 @@ WRITERS = (
     ("tools/make_evidence.py", "--check"),
     ("benchmarks/draw.py", "--check", "benchmarks/results", "docs"),
 )
+# Matches the beginning of a path in the folders where clones and temporary files stand.
+MACHINE_PATH = re.compile(r"/(?:tmp|root|home|Users|private|workspace|builds)/[^\s\"']*")
+
+
+def machine_paths() -> Iterator[str]:
+    """Yield a line for each file of data that holds the path of a folder outside of PyTorch and the clone."""
+    for folder in (ROOT / "docs", ROOT / "benchmarks"):
+        for file in sorted(folder.rglob("*.json")):
+            if path := MACHINE_PATH.search(file.read_text(encoding="utf-8")):
+                yield f"{file.relative_to(ROOT)}: names a folder of the machine that measured: {path[0]}"
 
 
 def main() -> int:
-    """Have every program compare; return 1 where a page differs."""
+    """Have every program compare; return 1 where a page differs, or data name a folder."""
     status = 0
+    for line in machine_paths():
+        print(line, file=sys.stderr)
+        status = 1
     # Some import the package, which Python then finds in the checkout, without an install.
     variables = os.environ | {"PYTHONPATH": str(ROOT)}
     for writer in WRITERS:

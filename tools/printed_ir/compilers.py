@@ -128,10 +128,13 @@ def repro_after(ops: Ops, layers: int) -> Act:
         raise UnavailableError("no setting repro_after")
 
     def run() -> Any:
-        before, place.repro_after = place.repro_after, "aot"
-        try:
-            return act()
-        finally:
-            place.repro_after = before
+        before = place.repro_after, place.debug_dir_root
+        # The minifier writes what reproduces the error there, else into the folder it is called in.
+        with tempfile.TemporaryDirectory() as folder:
+            place.repro_after, place.debug_dir_root = "aot", folder
+            try:
+                return act()
+            finally:
+                place.repro_after, place.debug_dir_root = before
 
     return run

@@ -27,6 +27,8 @@ from .building import Ops, UnavailableError
 from .models import MODELS
 
 DEFAULT_LAYERS = 60
+# What is written down names files from here, wherever a clone stands.
+ROOT = str(Path(__file__).resolve().parents[2]) + os.sep
 
 
 class Texts:
@@ -39,12 +41,12 @@ class Texts:
     def __init__(self, cause: str) -> None:
         self.cause, self.has_cause = cause, False
         self.total = 0
-        self.largest = (0, "", "")
+        self.largest = (0, "")
 
     def count(self, logger: str, text: str) -> None:
         self.total += len(text)
         self.has_cause = self.has_cause or self.cause in text
-        self.largest = max(self.largest, (len(text), logger, text[:60]))
+        self.largest = max(self.largest, (len(text), logger))
 
     def listen(self, everything: bool) -> None:
         """Replace the output of PyTorch's log handlers.
@@ -169,7 +171,7 @@ def run_model(name: str, layers: int, askers: bool = False) -> dict[str, Any]:
             "message": len(message),
             "raised_in": raised_in(error) if error else "",
             "cause": model.cause in message or texts.has_cause,
-            "head": str(error)[:300] if error else "",
+            "head": str(error).replace(ROOT, "")[:300] if error else "",
             "log": texts.total,
             "largest_log": texts.largest,
         }

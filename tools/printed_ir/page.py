@@ -169,7 +169,7 @@ def largest(result: dict[str, Any]) -> str:
     """Return the size of the largest text, and where it stands."""
     if not has_ended(result):
         return ending(result)
-    characters, logger, _ = result["largest_log"]
+    characters, logger = result["largest_log"]
     texts = [
         (result["message"], "message"),
         (characters, f"log of {logger.removeprefix('torch.')}"),
