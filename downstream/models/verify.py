@@ -184,23 +184,29 @@ def run_all(chosen: list[Architecture], jobs: int, plan: Plan) -> bool:
     """
     known = read()
     failed = []
+    parts = [part for part, is_chosen in zip(PARTS, (plan.modes, plan.runs), strict=True) if is_chosen]
+    # What took longest the last time begins first: else one process works alone at the end.
+    chosen = sorted(chosen, key=lambda one: took(known.get(one.name, {}), parts), reverse=True)
     with closing(measure_all(chosen, jobs, plan)) as measured:
         for name, found in measured:
             if isinstance(found, Exception):
                 failed.append(name)
                 print(f"{name}: failed\n{''.join(traceback.format_exception(found))}", flush=True)
                 continue
-            parts = [part for part in PARTS if part in found]
             known[name] = merged(known.get(name, {}), found)
             write(known)
-            took = sum(one["took"] for part in parts for one in found[part]["measured"])
-            print(f"{name}: {took:.0f} s", flush=True)
+            print(f"{name}: {took(found, parts):.0f} s", flush=True)
             for verdict in verdicts(known, [name], parts):
                 if not verdict.holds:
                     print(f"  {verdict}", flush=True)
     if failed:
         print(f"not measured, as they failed: {', '.join(failed)}", flush=True)
     return not failed
+
+
+def took(found: Found, parts: Iterable[str]) -> float:
+    """Return how many seconds these parts of an architecture took; 0 for one that was not measured."""
+    return sum(one["took"] for part in parts if part in found for one in found[part]["measured"])
 
 
 def read() -> dict[str, Found]:
