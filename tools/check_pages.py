@@ -32,7 +32,7 @@ MACHINE_PATH = re.compile(r"/(?:tmp|root|home|Users|private|workspace|builds)/[^
 
 
 def machine_paths() -> Iterator[str]:
-    """Yield a line for each file of data that holds the path of a folder outside of PyTorch and the clone."""
+    """Yield a line for each file of data that holds a path of the machine that measured."""
     for folder in (ROOT / "docs", ROOT / "benchmarks"):
         for file in sorted(folder.rglob("*.json")):
             if path := MACHINE_PATH.search(file.read_text(encoding="utf-8")):
