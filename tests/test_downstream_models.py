@@ -228,6 +228,34 @@ def test_a_partial_run_keeps_the_rest() -> None:
     assert merged({}, found) == found
 
 
+def test_what_is_built_replaces_what_was_only_generated() -> None:
+    """A mode that is built later stands once; a stock and a mode that were only generated stay."""
+    known = one()
+    record = {run: {"seconds": 2.0, "differences": []} for run in RUNS}
+    known["shallow"]["generated"] = {"stock": record, "graph": record, "set_proxy": record}
+    known["shallow"]["measured"] = measured(
+        "generated/stock", "generated/graph", "generated/set_proxy", day="2026-01-01"
+    )
+    before = copy.deepcopy(known)
+    built = {
+        "layers": 2,
+        "built": {"stock": record, "graph": record},
+        "measured": measured("built/stock", "built/graph"),
+    }
+    after = merged(known, {"shallow": built})["shallow"]
+    assert known == before, "what was known is not changed in place"
+    assert after["generated"] == {"stock": record, "set_proxy": record}
+    assert after["built"]["graph"] == record
+    assert after["measured"] == [
+        *measured("generated/stock", "generated/set_proxy", day="2026-01-01"),
+        *built["measured"],
+    ]
+    generated = {"layers": 2, "generated": {"graph": record}, "measured": measured("generated/graph")}
+    after = merged(known | {"shallow": built}, {"shallow": generated})["shallow"]
+    assert after["built"] == built["built"], "what is only generated replaces nothing that was built"
+    assert after["generated"] == generated["generated"]
+
+
 def test_another_depth_begins_anew() -> None:
     """What was measured at another depth is not mixed with what was found."""
     found = {"real": {"layers": 40, "ours": {"forward": {"seconds": 2.0}}, "measured": measured("forward")}}

@@ -219,8 +219,14 @@ def _merged_part(known: Mapping[str, Any], found: Found) -> Found:
     if known.get("layers") != found["layers"]:
         # What was found at another depth does not stand beside it.
         return found
-    again = {name for one in found["measured"] for name in one["of"]}
+    # What is built is compared in all that is only generated is, so it takes the place of that.
+    built = set(found.get("built", ())).intersection(OTHERS)
+    again = {f"generated/{mode}" for mode in built}
+    again.update(name for one in found["measured"] for name in one["of"])
     before = [one | {"of": [name for name in one["of"] if name not in again]} for one in known["measured"]]
+    if "generated" in known:
+        kept = {way: runs for way, runs in known["generated"].items() if way not in built}
+        known = {**known, "generated": kept}
     return {
         **_deeply(known, found),
         "measured": [*(one for one in before if one["of"]), *found["measured"]],
