@@ -233,6 +233,18 @@ def test_stock_that_changes_now_and_then() -> None:
     assert all(holds for holds, _ in claims(found).values())
 
 
+def test_what_only_a_further_run_shows_counts_as_changed_by_stock() -> None:
+    """A compile in which the first two runs of stock agree and another does not is counted, and marked on the page."""
+    found = everything()
+    (unstable,) = [claim for claim in claims(found) if "differ between runs of stock" in claim]
+    assert claims(found)[unstable][1].startswith("0 of ")
+    found["op_db-0"] |= {way: copy.deepcopy(found["op_db-0"]["stock"]) for way in runs.MORE}
+    set_to("code", ["a2"])(found["op_db-0"][runs.MORE[-1]], NAME)
+    assert claims(found)[unstable][1].startswith("1 of ")
+    marked = f"- `{NAME}`: code; the first two runs agreed, and another did not\n"
+    assert marked in verify.page({"2.15": data(found)})
+
+
 def test_further_runs_of_stock(tmp_path, monkeypatch) -> None:
     """They are those of the parts that are named, and what was run before is not run again."""
     ran: list[tuple[str, str]] = []

@@ -44,7 +44,7 @@ the details. Figures are those of the last run that was written down. Runs name 
 """
 
 TAIL = """
-"Differ" counts what came out otherwise than in stock, after what also differs between two runs of stock was left out;
+"Differ" counts what came out otherwise than in stock, after what also differs between runs of stock was left out;
 the pages list every one.
 """
 
@@ -119,7 +119,7 @@ def samples() -> Iterator[Row]:
             "PyTorch's own samples of its operators, forward, backward and dynamic",
             f"PyTorch {found['torch']}: {stock['compiles']:,} compiles of {found['operators']} operators, "
             f"{stock['graphs']:,} graphs (compiles without one: {graphless}), {found['fallbacks']:,} implicit fallbacks; in {len(ways)} ways each",
-            f"{differ} differ; {len(found['ways']['stock again']['differing'])} differ between two runs of stock; "
+            f"{differ} differ; {len(found['left_out'])} differ between runs of stock; "
             + _built(found["built"]),
             measured([found]),
             "[PyTorch's own samples](downstream-pytorch.md)",
