@@ -277,10 +277,11 @@ def bench(session: nox.Session, row: Release) -> None:
     if options:
         results = docs = ROOT / "build" / "bench"
     results.mkdir(parents=True, exist_ok=True)
-    for name in [name for name in BENCHMARKS if name in session.posargs] or BENCHMARKS:
+    names = [name for name in BENCHMARKS if name in session.posargs] or BENCHMARKS
+    for name in names:
         output = str(results / f"{name}-{row.series}.json")
         session.run("python", f"benchmarks/{name}.py", output, *options, env=WITH_BYTECODE)
-    session.run("python", "benchmarks/draw.py", str(results), str(docs))
+    session.run("python", "benchmarks/draw.py", str(results), str(docs), "--claims", row.series, *names)
 
 
 @nox.session
@@ -339,8 +340,10 @@ def bench_vllm(session: nox.Session) -> None:
     """Measure the start of a vLLM engine against its depth, where stock hangs, for docs/performance.md."""
     environments.install_vllm(session, "hang")
     with discarding(session):
-        session.run("python", "benchmarks/vllm_engine.py", "benchmarks/vllm_engine.json")
-        session.run("python", "benchmarks/draw.py", "--page", "benchmarks/results", "docs")
+        try:
+            session.run("python", "benchmarks/vllm_engine.py", "benchmarks/vllm_engine.json")
+        finally:
+            session.run("python", "benchmarks/draw.py", "--page", "benchmarks/results", "docs")
 
 
 @nox.session(name="printed-ir")

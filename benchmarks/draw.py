@@ -3,7 +3,8 @@
 ``python benchmarks/draw.py RESULTS FOLDER`` reads ``RESULTS/*.json`` and writes ``FOLDER/performance.md`` and
 its pictures.  A series, or a benchmark, that was not run is left out.  With ``--check`` it writes nothing,
 and fails where the page is not the one that the JSON makes.  With ``--page`` it leaves the pictures as they
-are.  Neither of the two needs matplotlib.
+are.  Neither of the two needs matplotlib.  With ``--claims SERIES NAME ...`` it fails, once all is written, where one
+of these benchmarks of that series missed a target.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from page import page
 from picture import draw_scaling
+from targets import missed
 
 from lowering_hooks.compat import RELEASES
 
@@ -49,6 +51,7 @@ def main() -> None:
         "--check", action="store_true", help="write nothing, and fail where the page is another"
     )
     parser.add_argument("--page", action="store_true", help="write the page only, for want of matplotlib")
+    parser.add_argument("--claims", nargs="+", default=(), metavar=("SERIES", "NAME"))
     options = parser.parse_args()
 
     measured = measured_in(options.results)
@@ -62,6 +65,14 @@ def main() -> None:
         if "scaling" in runs and not options.page:
             draw_scaling(runs["scaling"], series, options.folder / f"scaling-{series}.svg")
     output.write_text(text)
+    if options.claims:
+        series, *names = options.claims
+        runs = {name: run for name, run in measured[series].items() if name in names}
+        told = [
+            f"missed: {what}: {shown}, at most {limit}" for what, _, limit, shown, _ in missed({series: runs})
+        ]
+        if told:
+            sys.exit("\n".join(told))
 
 
 if __name__ == "__main__":

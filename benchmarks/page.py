@@ -23,6 +23,12 @@ programs. Machines differ, so what counts are the ratios, each of two things mea
 
 """
 
+NO_GPU = """\
+## A GPU
+
+Not measured: no GPU was at hand. `nox -s gpu` measures on one.
+"""
+
 
 def page(measured: dict[str, dict[str, Results]], vllm_run: Results | None, gpu_run: Results | None) -> str:
     parts = [HEAD, targets(measured)]
@@ -35,9 +41,10 @@ def page(measured: dict[str, dict[str, Results]], vllm_run: Results | None, gpu_
         if found:
             parts.append(f"## {title}\n\n{words}\n\n{write(found)}\n")
     parts += [vllm(vllm_run)] if vllm_run else []
-    parts += [gpu(gpu_run)] if gpu_run else []
+    parts.append(gpu(gpu_run) if gpu_run else NO_GPU)
     machines = dict.fromkeys(
         f"- PyTorch {run['torch']}, Python {run['python']}: {run['date']}, {run['cores']} cores of {run['cpu']}"
+        + (f", commit {run['commit']}" if run.get("commit") else "")
         + (", quick: few and small" if run["quick"] else "")
         for runs in measured.values()
         for run in runs.values()

@@ -221,17 +221,27 @@ def vllm(run: Results) -> str:
                 f"{row[name]:.1f}" if row["ended"] else f"no end in {run['deadline_seconds']:g} s"
                 for name in ("engine_seconds", "lowering_seconds")
             ),
+            "" if row.get("texts_cut") is None else f"{row['texts_cut']:,}",
         )
         for row in run["rows"]
     ]
-    header = ("variant", "dense layers", "late op", "engine start, s", "lowering, s")
+    header = ("variant", "dense layers", "late op", "engine start, s", "lowering, s", "texts cut")
     machine = f"{run['date']}, {run['cores']} cores of {run['cpu']}"
     words = (
         "Dense layers of functional kernels and one of routed experts, one engine each; the late op is what falls back "
         "last, and a proxy for `vllm` does not cover the one of `_C`. Seconds of lowering add up over the engine's "
-        "graphs."
+        "graphs, and so do the texts that lowering-hooks cut, which would have passed its limit. Where nothing is "
+        "allowed, not even the namespaces of vLLM, a text below the limit is Inductor's own."
     )
-    return f"## A vLLM engine\n\nvLLM {run['vllm']}, PyTorch {run['torch']}: {machine}. {words}\n\n{table(header, rows)}\n"
+    told = [
+        (verdict["claim"], "holds" if verdict["holds"] else "FAILS", verdict["seen"])
+        for verdict in run.get("verdicts", ())
+    ]
+    claims = f"\n{table(('claim', 'verdict', 'seen'), told)}\n" if told else ""
+    return (
+        f"## A vLLM engine\n\nvLLM {run['vllm']}, PyTorch {run['torch']}: {machine}. {words}\n\n"
+        f"{table(header, rows)}\n{claims}"
+    )
 
 
 def gpu(run: Results) -> str:
@@ -292,8 +302,7 @@ SECTIONS = (
         "So this is measured in many fresh processes of each variant, by turns, each of which begins with a random "
         "number of unused classes, up to 4096, the size of that cache. Of each process the fastest of many texts is taken: medians "
         "of these, with quartiles, the ratio of the fastest of all, and that of the medians. Within a process: hooked "
-        "and put back by turns, the fastest of each. What counts is the last. The machine did other "
-        "work at the same time, which texts of milliseconds show, stock's as well."),
+        "and put back by turns, the fastest of each. What counts is the last."),
         ir_texts,
     ),
     (

@@ -30,7 +30,7 @@ from verdicts import Verdict, held
 
 from lowering_hooks.cli.tables import table
 
-DOCS, PAGE = ROOT / "docs", ROOT / "docs" / "evidence.md"
+DOCS, PAGE, README = ROOT / "docs", ROOT / "docs" / "evidence.md", ROOT / "README.md"
 
 HEAD = """\
 # Evidence
@@ -46,6 +46,10 @@ the details. Figures are those of the last run that was written down. Runs name 
 TAIL = """
 "Differ" counts what came out otherwise than in stock, after what also differs between runs of stock was left out;
 the pages list every one.
+
+`nox -s contract` and `nox -s new-release` pass or fail, and write nothing down: the first installs patch releases that
+are not in the table and checks that what is hooked is as expected, the second says whether PyTorch has a release that
+is newer than the table.
 """
 
 
@@ -219,7 +223,7 @@ def graphics() -> Iterator[Row]:
     found = read("../benchmarks/results/gpu.json")
     page = "[Performance](performance.md)"
     if found is None:
-        yield Row("a GPU", "none", "not measured", "", page)
+        yield Row("a GPU", "none was at hand", "not measured; `nox -s gpu` measures on one", "", page)
     else:
         yield Row("a GPU", str(found.get("device", "")), "see the page", measured([found]), page)
 
@@ -237,6 +241,15 @@ def cost() -> Iterator[Row]:
         measured(run for runs in found.values() for run in runs.values()),
         "[Performance](performance.md)",
     )
+    engine = read("../benchmarks/vllm_engine.json")
+    if engine:
+        yield Row(
+            "how long an engine of vLLM takes to start, by depth",
+            f"vLLM {engine['vllm']} on PyTorch {engine['torch']}: {len(engine['rows'])} engines",
+            held(Verdict(**verdict) for verdict in engine["verdicts"]),
+            measured([engine]),
+            "[Performance](performance.md)",
+        )
 
 
 SECTIONS: Final[tuple[Callable[[], Iterator[Row]], ...]] = (
@@ -253,14 +266,43 @@ def page() -> str:
     return f"{HEAD}{table(head, [tuple(row) for section in SECTIONS for row in section()])}\n{TAIL}"
 
 
+def quoted() -> str:
+    """Return what the README says of this, with the figures that the files have."""
+    known = [json.loads(file.read_text()) for file in (DOCS / "downstream-pytorch").glob("*.json")]
+    graphs = sum(found["ways"]["stock"]["graphs"] for found in known)
+    differ = sum(
+        len(seen["differing"])
+        for found in known
+        for way, seen in found["ways"].items()
+        if way not in ("stock", "stock again")
+    )
+    drawn = read("random-graphs.json").values()
+    compiled = sum(found["totals"]["compiled"] for found in drawn)
+    differ += sum(found["findings"] + len(found["once"]) for found in drawn)
+    whole = read("downstream-models.json")["architectures"]
+    differ += sum(not verdict.holds for verdict in verdicts(whole))
+    return (
+        f"{graphs:,} graphs of PyTorch's own samples, {compiled:,} random graphs and {len(whole)} whole models: "
+        f"{differ} differ"
+    )
+
+
+def is_quoted() -> bool:
+    """Whether the README says it; where not, that is printed."""
+    if quoted() in " ".join(README.read_text().split()):
+        return True
+    print(f"README.md does not say: {quoted()}", file=sys.stderr)
+    return False
+
+
 def main(arguments: list[str]) -> int:
     if arguments == ["--check"]:
-        return pages.check(PAGE, page(), "nox -s evidence")
+        return pages.check(PAGE, page(), "nox -s evidence") or int(not is_quoted())
     if arguments:
         print(__doc__, file=sys.stderr)
         return 2
     PAGE.write_text(page())
-    return 0
+    return int(not is_quoted())
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ class Case:
         undo_proxy: Whether vLLM's proxy is undone.
         autoload: Whether PyTorch may load lowering-hooks.
         plugins: What ``VLLM_PLUGINS`` names beside the plugin of these checks; None where it is not set.
+        disallowed: The namespaces that lowering-hooks no longer allows, in every process.
         deadline: Seconds that the lowering of one graph may take.
     """
 
@@ -61,6 +62,7 @@ class Case:
     undo_proxy: bool = False
     autoload: bool = True
     plugins: tuple[str, ...] | None = None
+    disallowed: tuple[str, ...] = ()
     deadline: float = 120.0
 
 
@@ -91,6 +93,11 @@ class Outcome:
     def ops(self) -> set[str]:
         """The ops that lowering-hooks saw fall back, in any process."""
         return {op["op"] for report in self.reports for op in report["ops"] if op["fallbacks"]}
+
+    @property
+    def cut(self) -> int:
+        """How many texts of ops lowering-hooks cut, in all processes."""
+        return sum(op["cut"] for report in self.reports for op in report["ops"])
 
     def total(self, what: str) -> float:
         """Return the sum over the processes of a number that the plugin saw."""
@@ -171,6 +178,7 @@ def environment(case: Case, own: Path, cache: Path) -> dict[str, str]:
                 "functional": case.functional,
                 "compiled_experts": case.compiled_experts,
                 "allow_list": _allow_list(case),
+                "disallowed": case.disallowed,
                 "texts": case.variant != OURS,
             }
         ),

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "downstream"), str(ROOT / "tools")]
@@ -37,6 +37,12 @@ TWO_WORKERS = {*ONE_WORKER, "VllmWorker-1"}
 SMALL = Case(STOCK, llama(), multiprocessing=True)
 TENSOR_PARALLEL = "Llama, tensor parallel 2"
 VLLM_PROXY = "vllm.env_override._VllmFallbackAllowList"
+# Says of a case that no namespace is allowed: vLLM does not apply lowering-hooks, which takes back its own default.
+NOTHING_ALLOWED: Final[Mapping[str, Any]] = {
+    "variant": OURS,
+    "plugins": (),
+    "disallowed": ("vllm", "vllm_aiter"),
+}
 # Stock ends at the first two depths of dense layers, and does not at the third within these seconds.
 SURVIVED, NOT_SURVIVED, DEADLINE = (8, 10), 24, 120.0
 
@@ -133,8 +139,11 @@ def every_process(runs: Runs) -> Generator[Verdict, None, tuple[Pair, Pair]]:
 def current(runs: Runs) -> Iterable[Verdict]:
     """Check the vLLM that has a proxy of its own."""
     both, parallel = yield from every_process(runs)
-    moe = runs.pair("Qwen2-MoE", Case(STOCK, qwen2_moe()))
+    experts = Case(STOCK, qwen2_moe())
+    moe = runs.pair("Qwen2-MoE", experts)
     yield same_answers("Qwen2-MoE", moe)
+    nothing = runs("Qwen2-MoE, nothing allowed", replace(experts, **NOTHING_ALLOWED))
+    yield same_answers("Qwen2-MoE, nothing allowed", (moe[0], nothing), is_allowed=False)
     yield same_answers("DeepSeek-V2", runs.pair("DeepSeek-V2", Case(STOCK, deepseek_v2())))
     yield carries("vLLM's compiled kernels", "_C.", both[1], moe[1], parallel[1])
     yield Verdict(
@@ -182,6 +191,15 @@ def hang(runs: Runs) -> Iterable[Verdict]:
             f"stock {spent(stock)}; lowering-hooks {ours.total('lowering_seconds'):.1f} s",
         )
         yield carries(f"vLLM's own ops, {layers} dense layers", "vllm.", ours)
+        name = f"functional kernels, {layers} dense layers, nothing allowed"
+        nothing = runs(name, replace(case, **NOTHING_ALLOWED))
+        yield same_answers(name, (stock, nothing), is_allowed=False)
+        yield Verdict(
+            f"{layers} dense layers, nothing allowed: texts of more than 100,000 characters are cut, and lowering "
+            "takes less than half of stock's time",
+            nothing.cut > 0 and nothing.total("lowering_seconds") < half,
+            f"{nothing.cut} texts; {nothing.total('lowering_seconds'):.1f} s of lowering",
+        )
     stock, ours = runs.pair(f"functional kernels, {NOT_SURVIVED} dense layers", deep)
     yield Verdict(
         f"{NOT_SURVIVED} dense layers: stock's lowering does not end in {DEADLINE:g} s", stock.answer is None
@@ -190,6 +208,19 @@ def hang(runs: Runs) -> Iterable[Verdict]:
         f"{NOT_SURVIVED} dense layers: with lowering-hooks the engine starts and generates",
         ours.answer is not None and is_active(ours),
         f"{ours.total('lowering_seconds'):.1f} s of lowering",
+    )
+    nothing = runs(
+        f"functional kernels, {NOT_SURVIVED} dense layers, nothing allowed", replace(deep, **NOTHING_ALLOWED)
+    )
+    yield Verdict(
+        f"{NOT_SURVIVED} dense layers, nothing allowed: texts are cut, the engine starts and gives the same answers "
+        "as with the namespaces allowed",
+        ours.answer is not None
+        and nothing.answer is not None
+        and is_active(nothing, is_allowed=False)
+        and nothing.cut > 0
+        and have_same_answers(ours, nothing),
+        f"{nothing.cut} texts; {nothing.total('lowering_seconds'):.1f} s of lowering",
     )
 
 
@@ -212,7 +243,7 @@ def excluded(runs: Runs) -> Iterable[Verdict]:
     )
 
 
-def same_answers(name: str, outcomes: Pair) -> Verdict:
+def same_answers(name: str, outcomes: Pair, *, is_allowed: bool = True) -> Verdict:
     stock, ours = outcomes
     claim = f"{name}: the same answers with lowering-hooks as without"
     if stock.answer is None or ours.answer is None:
@@ -221,12 +252,16 @@ def same_answers(name: str, outcomes: Pair) -> Verdict:
     compiled = all(outcome.total("lowerings") for outcome in outcomes)
     return Verdict(
         claim,
-        untouched
-        and compiled
-        and is_active(ours)
-        and all(stock.answer[what] == ours.answer[what] for what in ("tokens", "logprobs")),
+        untouched and compiled and is_active(ours, is_allowed=is_allowed) and have_same_answers(stock, ours),
         f"{sum(map(len, stock.answer['tokens']))} tokens",
     )
+
+
+def have_same_answers(one: Outcome, other: Outcome) -> bool:
+    """Whether two engines that answered gave the same tokens and log-probabilities."""
+    assert one.answer is not None
+    assert other.answer is not None
+    return all(one.answer[what] == other.answer[what] for what in ("tokens", "logprobs"))
 
 
 def tells_apart(one: Outcome, other: Outcome) -> Verdict:
@@ -247,13 +282,13 @@ def active(where: str, outcome: Outcome, expected: set[str]) -> Verdict:
     )
 
 
-def is_active(outcome: Outcome) -> bool:
-    """Whether every process wrote a report that says so, with the namespaces of vLLM's kernels allowed."""
+def is_active(outcome: Outcome, *, is_allowed: bool = True) -> bool:
+    """Whether every process wrote a report that says so, with the namespaces of vLLM's kernels allowed, or none."""
     statuses = [seen["report"] and seen["report"]["status"] for seen in outcome.processes]
     return all(
         status is not None
         and (status["state"], status["strategy"]) == ("active", "call_function")
-        and {"vllm", "_C"} <= set(status["namespaces"])
+        and ({"vllm", "_C"} <= set(status["namespaces"]) if is_allowed else not status["namespaces"])
         for status in statuses
     )
 

@@ -8,10 +8,11 @@
 ``functional``        whether the kernels of ``vllm_functional_kernels`` replace vLLM's
 ``compiled_experts``  as ``vllm_functional_kernels.register`` takes it
 ``allow_list``        ``as found``; ``original``: vLLM's proxy is undone; ``plain set proxy``: one is put in
+``disallowed``        namespaces that lowering-hooks, where it is loaded, no longer allows
 ``texts``             whether Inductor's texts are timed, which lowering-hooks does itself
 ====================  ==================================================================================
 
-Stock must be stock: this imports nothing of lowering-hooks but the demo's plain set proxy, a module that
+Stock must be stock: there, this imports nothing of lowering-hooks but the demo's plain set proxy, a module that
 stands alone.
 """
 
@@ -48,6 +49,10 @@ def plugin() -> None:
         vllm_functional_kernels.register(spec["compiled_experts"])
     if spec["allow_list"] != "as found":
         replace_allow_list(spec["allow_list"])
+    if spec["disallowed"]:
+        import lowering_hooks
+
+        lowering_hooks.disallow(*spec["disallowed"])
 
 
 @dataclass
