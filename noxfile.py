@@ -303,11 +303,12 @@ def downstream_vllm(session: nox.Session, engine: str) -> None:
 
 
 @nox.session(name="downstream-models", python="3.11")
-@nox.parametrize("depth", ["shallow", "real"], ids=["depth='shallow'", "depth='real'"])
-def downstream_models(session: nox.Session, depth: str) -> None:
+@nox.parametrize("depth,libraries", environments.models())
+def downstream_models(session: nox.Session, depth: str, libraries: tuple[str, ...]) -> None:
     """Compile whole models, for docs/downstream-models.md; with -- NAME ..., these are compiled anew."""
     environments.install_models(session)
-    verify = ("downstream/models/verify.py", "--part", depth)
+    of = [f"--library={library}" for library in libraries]
+    verify = ("downstream/models/verify.py", "--part", depth, *of)
     with discarding(session):
         session.run("python", *verify, *session.posargs, env=WITH_BYTECODE)
 

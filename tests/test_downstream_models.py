@@ -369,6 +369,29 @@ def test_runs_add_up(stand_ins, script) -> None:
     assert script.PAGE.read_text() == script.page(found)
 
 
+def test_a_run_of_some_libraries(script, monkeypatch, capsys) -> None:
+    """Their architectures are compiled, of those that are named where any are; claims are of the others as well."""
+    chosen: list[list[str]] = []
+
+    def run_all(architectures: list[Any], jobs: int, plan: Plan) -> bool:
+        chosen.append([each.name for each in architectures])
+        return True
+
+    monkeypatch.setattr(script, "run_all", run_all)
+    known = {each.name: one() | {"library": each.library} for each in ALL}
+    monkeypatch.setattr(script, "read", lambda: known)
+    arguments = ["--part", "real", "--library", "timm", "--library", "diffusers"]
+    assert script.main(arguments) == 0
+    assert chosen.pop() == [each.name for each in ALL if each.library in ("timm", "diffusers")]
+    known["BERT"]["real"]["ours"]["forward"]["differences"] = ["code"]
+    assert script.main(arguments) == 1
+    assert "not: BERT" in capsys.readouterr().out
+    assert script.main([*arguments, "UNet", "ViT"]) == 0
+    assert chosen.pop() == ["UNet"]
+    with pytest.raises(SystemExit):
+        script.main(["--library", "keras"])
+
+
 def test_how_long_stock_had(script) -> None:
     """The page says it of each compile that was given other seconds than the others, or too few."""
     found = {name: one()["real"] for name in ("BERT", "ViT", "UNet")}

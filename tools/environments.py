@@ -95,6 +95,16 @@ def pytorch_samples() -> list[object]:
     return on(*(row for row in reversed(RELEASES) if row.series in PYTORCH_SAMPLES))
 
 
+def models() -> list[object]:
+    """Return the parameters of a session that compiles whole models, in parts that each end within the hour."""
+    first, *others = (requirement.partition("==")[0] for requirement in MODEL_LIBRARIES)
+    return [
+        nox.param("shallow", (first, *others), id="depth='shallow'"),
+        nox.param("real", (first,), id=f"depth='real', of='{first}'"),
+        nox.param("real", tuple(others), id="depth='real', of='others'"),
+    ]
+
+
 def group(name: str) -> tuple[str, ...]:
     """Return the requirements of a group of ``[dependency-groups]`` in pyproject.toml."""
     return nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), name)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "downstream"), str(ROOT / "tools")]
 
 import pages
-from architectures import ALL, CLOSE, Architecture
+from architectures import ALL, CLOSE, LIBRARIES, Architecture
 from compiling import end_on_sigterm
 from measurement import FOR_TEXTS, OTHERS, PARTS, PROXY, RUNS, TEXT, Found, Plan, measure_all, merged
 from promises import is_same, tells, verdicts
@@ -226,7 +226,11 @@ def write(found: Mapping[str, Found]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Check the page, or measure the architectures that are named, or all; return 1 where a claim does not hold."""
+    """Check the page, or measure architectures; return 1 where a claim does not hold.
+
+    Claims are about the architectures that are named, or about all that is known: of what a run left out, by its
+    library, as well.
+    """
     if arguments == ["--check"]:
         return pages.check(PAGE, page(read()), "nox -s downstream-models")
     parser = argparse.ArgumentParser(
@@ -237,6 +241,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--mode", dest="modes", action="append", choices=(*OTHERS, PROXY))
     parser.add_argument("--unbuilt", dest="how", action="store_const", const="generated", default="built")
     parser.add_argument("--run", dest="runs", action="append", choices=RUNS)
+    parser.add_argument("--library", dest="libraries", action="append", choices=LIBRARIES)
     parser.add_argument("architectures", nargs="*", metavar="ARCHITECTURE")
     given = parser.parse_args(arguments)
     by_name = {architecture.name: architecture for architecture in ALL}
@@ -250,7 +255,9 @@ def main(arguments: list[str]) -> int:
     )
     end_on_sigterm()
     names = list(dict.fromkeys(given.architectures))
-    are_all_measured = run_all([by_name[name] for name in names or by_name], given.jobs, plan)
+    chosen = [by_name[name] for name in names or by_name]
+    chosen = [one for one in chosen if one.library in (given.libraries or LIBRARIES)]
+    are_all_measured = run_all(chosen, given.jobs, plan)
     told = verdicts(read(), names or None, [given.part] if given.part else PARTS)
     for verdict in told:
         print(verdict)
