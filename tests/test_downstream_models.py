@@ -237,7 +237,7 @@ def test_what_is_built_replaces_what_was_only_generated() -> None:
         "generated/stock", "generated/graph", "generated/set_proxy", day="2026-01-01"
     )
     before = copy.deepcopy(known)
-    built = {
+    built: Found = {
         "layers": 2,
         "built": {"stock": record, "graph": record},
         "measured": measured("built/stock", "built/graph"),
