@@ -11,7 +11,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +38,9 @@ TIMES = 1.5
 
 def case(variant: str, layers: int, compiled_experts: bool = False) -> Case:
     found = Case(
-        OURS if variant == NOTHING_ALLOWED else variant,
-        qwen2_moe(layers),
-        functional=True,
-        compiled_experts=compiled_experts,
-        deadline=DEADLINE,
+        variant, qwen2_moe(layers), functional=True, compiled_experts=compiled_experts, deadline=DEADLINE
     )
-    if variant == NOTHING_ALLOWED:
-        return replace(found, plugins=(), disallowed=("vllm", "vllm_aiter"))
-    return found
+    return found.allowing_nothing() if variant == NOTHING_ALLOWED else found
 
 
 def row(variant: str, measured: Case, outcome: Outcome) -> dict[str, Any]:

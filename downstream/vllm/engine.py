@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +64,13 @@ class Case:
     plugins: tuple[str, ...] | None = None
     disallowed: tuple[str, ...] = ()
     deadline: float = 120.0
+
+    def allowing_nothing(self) -> Case:
+        """Return the case with lowering-hooks and no namespace allowed.
+
+        vLLM does not apply it there, and so adds none of its kernels' namespaces; its own default is taken back.
+        """
+        return replace(self, variant=OURS, plugins=(), disallowed=("vllm", "vllm_aiter"))
 
 
 @dataclass(frozen=True)

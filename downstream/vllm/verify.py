@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "downstream"), str(ROOT / "tools")]
@@ -37,12 +37,6 @@ TWO_WORKERS = {*ONE_WORKER, "VllmWorker-1"}
 SMALL = Case(STOCK, llama(), multiprocessing=True)
 TENSOR_PARALLEL = "Llama, tensor parallel 2"
 VLLM_PROXY = "vllm.env_override._VllmFallbackAllowList"
-# Says of a case that no namespace is allowed: vLLM does not apply lowering-hooks, which takes back its own default.
-NOTHING_ALLOWED: Final[Mapping[str, Any]] = {
-    "variant": OURS,
-    "plugins": (),
-    "disallowed": ("vllm", "vllm_aiter"),
-}
 # Stock ends at the first two depths of dense layers, and does not at the third within these seconds.
 SURVIVED, NOT_SURVIVED, DEADLINE = (8, 10), 24, 120.0
 
@@ -142,7 +136,7 @@ def current(runs: Runs) -> Iterable[Verdict]:
     experts = Case(STOCK, qwen2_moe())
     moe = runs.pair("Qwen2-MoE", experts)
     yield same_answers("Qwen2-MoE", moe)
-    nothing = runs("Qwen2-MoE, nothing allowed", replace(experts, **NOTHING_ALLOWED))
+    nothing = runs("Qwen2-MoE, nothing allowed", experts.allowing_nothing())
     yield same_answers("Qwen2-MoE, nothing allowed", (moe[0], nothing), is_allowed=False)
     yield same_answers("DeepSeek-V2", runs.pair("DeepSeek-V2", Case(STOCK, deepseek_v2())))
     yield carries("vLLM's compiled kernels", "_C.", both[1], moe[1], parallel[1])
@@ -192,7 +186,7 @@ def hang(runs: Runs) -> Iterable[Verdict]:
         )
         yield carries(f"vLLM's own ops, {layers} dense layers", "vllm.", ours)
         name = f"functional kernels, {layers} dense layers, nothing allowed"
-        nothing = runs(name, replace(case, **NOTHING_ALLOWED))
+        nothing = runs(name, case.allowing_nothing())
         yield same_answers(name, (stock, nothing), is_allowed=False)
         yield Verdict(
             f"{layers} dense layers, nothing allowed: texts of more than 100,000 characters are cut, and lowering "
@@ -210,7 +204,7 @@ def hang(runs: Runs) -> Iterable[Verdict]:
         f"{ours.total('lowering_seconds'):.1f} s of lowering",
     )
     nothing = runs(
-        f"functional kernels, {NOT_SURVIVED} dense layers, nothing allowed", replace(deep, **NOTHING_ALLOWED)
+        f"functional kernels, {NOT_SURVIVED} dense layers, nothing allowed", deep.allowing_nothing()
     )
     yield Verdict(
         f"{NOT_SURVIVED} dense layers, nothing allowed: texts are cut, the engine starts and gives the same answers "
