@@ -51,7 +51,13 @@ def main() -> None:
         "--check", action="store_true", help="write nothing, and fail where the page is another"
     )
     parser.add_argument("--page", action="store_true", help="write the page only, for want of matplotlib")
-    parser.add_argument("--claims", nargs="+", default=(), metavar=("SERIES", "NAME"))
+    parser.add_argument(
+        "--claims",
+        nargs="+",
+        default=(),
+        metavar=("SERIES", "NAME"),
+        help="fail where one of these benchmarks of a series missed a target",
+    )
     options = parser.parse_args()
 
     measured = measured_in(options.results)

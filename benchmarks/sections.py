@@ -5,7 +5,12 @@ Long, since it is a list: a function for each table, and below it the words that
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+from verdicts import Verdict, claims
 
 from lowering_hooks.cli.tables import table
 
@@ -233,14 +238,10 @@ def vllm(run: Results) -> str:
         "graphs, and so do the texts that lowering-hooks cut, which would have passed its limit. Where nothing is "
         "allowed, not even the namespaces of vLLM, a text below the limit is Inductor's own."
     )
-    told = [
-        (verdict["claim"], "holds" if verdict["holds"] else "FAILS", verdict["seen"])
-        for verdict in run.get("verdicts", ())
-    ]
-    claims = f"\n{table(('claim', 'verdict', 'seen'), told)}\n" if told else ""
+    told = claims(Verdict(**verdict) for verdict in run["verdicts"])
     return (
         f"## A vLLM engine\n\nvLLM {run['vllm']}, PyTorch {run['torch']}: {machine}. {words}\n\n"
-        f"{table(header, rows)}\n{claims}"
+        f"{table(header, rows)}\n\n{told}\n"
     )
 
 

@@ -23,8 +23,8 @@ from machine import facts
 from models import qwen2_moe
 from verdicts import Verdict
 
-# The models have so many dense layers.  Without any no text passes the limit of lowering-hooks, and with the last number
-# stock does not end.
+# The models have so many dense layers.  No text of the first model passes the limit of lowering-hooks, and stock does not
+# end with the last.
 DEPTHS = (0, 4, 8, 24)
 # One engine has an op that a proxy for vllm::* does not cover, at a depth where stock ends.
 COMPILED_EXPERTS_DEPTH = 8

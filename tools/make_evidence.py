@@ -2,7 +2,8 @@
 
 ``python tools/make_evidence.py`` makes the page of the files that the sessions left in ``docs/`` and
 ``benchmarks/``.  What no session has measured is a row as well, and says so.  ``--check`` changes nothing, and fails
-where the page is not the one that the files make.  It needs nothing but the standard library and ``packaging``.
+where the page is not the one that the files make.  Both fail where the README does not quote the figures of the files.
+It needs nothing but the standard library and ``packaging``.
 """
 
 from __future__ import annotations
@@ -114,8 +115,8 @@ def samples() -> Iterator[Row]:
     for file in sorted((DOCS / "downstream-pytorch").glob("*.json"), key=_newest_first):
         found = json.loads(file.read_text())
         stock = found["ways"]["stock"]
-        ways = [way for way in found["ways"] if way not in ("stock", "stock again")]
-        differ = sum(len(found["ways"][way]["differing"]) for way in ways)
+        ways = _hooked(found)
+        differ = sum(len(seen["differing"]) for seen in ways)
         kinds = found["kinds"].values()
         is_counted = all("without_graph" in kind for kind in kinds)
         graphless = f"{sum(kind['without_graph'] for kind in kinds):,}" if is_counted else "not counted"
@@ -128,6 +129,11 @@ def samples() -> Iterator[Row]:
             measured([found]),
             "[PyTorch's own samples](downstream-pytorch.md)",
         )
+
+
+def _hooked(found: Mapping[str, Any]) -> list[Any]:
+    """Return what was found of PyTorch's samples in each way that is not stock."""
+    return [seen for way, seen in found["ways"].items() if way not in ("stock", "stock again")]
 
 
 def _built(built: Mapping[str, Any]) -> str:
@@ -270,12 +276,7 @@ def quoted() -> str:
     """Return what the README says of this, with the figures that the files have."""
     known = [json.loads(file.read_text()) for file in (DOCS / "downstream-pytorch").glob("*.json")]
     graphs = sum(found["ways"]["stock"]["graphs"] for found in known)
-    differ = sum(
-        len(seen["differing"])
-        for found in known
-        for way, seen in found["ways"].items()
-        if way not in ("stock", "stock again")
-    )
+    differ = sum(len(seen["differing"]) for found in known for seen in _hooked(found))
     drawn = read("random-graphs.json").values()
     compiled = sum(found["totals"]["compiled"] for found in drawn)
     differ += sum(found["findings"] + len(found["once"]) for found in drawn)

@@ -219,7 +219,7 @@ def _merged_part(known: Mapping[str, Any], found: Found) -> Found:
     if known.get("layers") != found["layers"]:
         # What was found at another depth does not stand beside it.
         return found
-    # What is built is compared in all that is only generated is, so it takes the place of that.
+    # A mode that was built was compared in all that it would have been as only generated, so it replaces that.
     built = set(found.get("built", ())).intersection(OTHERS)
     again = {f"generated/{mode}" for mode in built}
     again.update(name for one in found["measured"] for name in one["of"])

@@ -228,8 +228,8 @@ def write(found: Mapping[str, Found]) -> None:
 def main(arguments: list[str]) -> int:
     """Check the page, or measure architectures; return 1 where a claim does not hold.
 
-    Claims are about the architectures that are named, or about all that is known: of what a run left out, by its
-    library, as well.
+    Claims are about the architectures that are named. Where none is, they are about the whole table, and so about those
+    of the libraries that were left out, too.
     """
     if arguments == ["--check"]:
         return pages.check(PAGE, page(read()), "nox -s downstream-models")

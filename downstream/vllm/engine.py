@@ -68,7 +68,7 @@ class Case:
     def allowing_nothing(self) -> Case:
         """Return the case with lowering-hooks and no namespace allowed.
 
-        vLLM does not apply it there, and so adds none of its kernels' namespaces; its own default is taken back.
+        vLLM does not load the plugin that would add the namespaces of its kernels, and the default ones are taken back.
         """
         return replace(self, variant=OURS, plugins=(), disallowed=("vllm", "vllm_aiter"))
 
