@@ -452,20 +452,6 @@ def test_a_relative_folder(monkeypatch, tmp_path) -> None:
     assert folders == [tmp_path.resolve() / "build" / series]
 
 
-def test_older_data_makes_a_page() -> None:
-    """What was not counted when a series was compiled is not counted on its page, and no claim stands on it."""
-    older = data(everything())
-    older["stable"] = GRAPHS
-    del older["left_out"], older["plain"]["lost"]
-    for part, name in [("built", "uncompared"), ("built", "seconds"), ("plain", "seconds")]:
-        del older[part][name]
-    for counts in (older["built"], *older["kinds"].values()):
-        del counts["without_graph"]
-    page = verify.page({"2.15": older})
-    assert "| at least 18 samples are built and equal to eager | no verdict | at most 630 of 630" in page
-    assert "0 of 630 differ; without a graph: not counted" in page
-
-
 # --- How the processes are run ----------------------------------------------------------------------------------
 
 

@@ -69,8 +69,6 @@ MEMORY: Final = 1.3 * 2**30
 EQUAL, UNEQUAL = "equal", "unequal"
 # Names what differs where no more than the whole message of an error does.
 MESSAGE: Final = "whole message"
-# Stands for a figure that was not taken when a series was compiled.
-NOT_COUNTED: Final = "not counted"
 
 HEAD = f"""\
 # PyTorch's own samples
@@ -317,17 +315,15 @@ def verdicts(series: str, data: Mapping[str, Any]) -> Iterator[Verdict]:
         data["fallbacks"] >= least // 2,
         f"{data['fallbacks']:,} of {data['fallen_back']} ops",
     )
-    unstable = len(unstable_in(data))
+    unstable = len(data["left_out"])
     yield Verdict(
         f"at most {UNSTABLE_AT_MOST:.0%} of the compiles differ between runs of stock",
         unstable <= UNSTABLE_AT_MOST * stock["compiles"],
         f"{unstable} of {stock['compiles']:,}",
     )
-    # Until single fields were left out, compiles were: so many were compared.
-    compared = data.get("stable", stock["compiles"])
     for way, seen in ways.items():
         if way not in ("stock", "stock again"):
-            yield _as_in_stock(f"`{way}`", seen["differing"], compared, *data["kinds"].values())
+            yield _as_in_stock(f"`{way}`", seen["differing"], stock["compiles"], *data["kinds"].values())
     yield _built_verdict(series, data["every"], built)
     finished = built["compiles"] - len(built["ways"]["stock"]["lost"])
     for way, seen in built["ways"].items():
@@ -348,10 +344,6 @@ def _as_in_stock(
 def _built_verdict(series: str, every: int, built: Mapping[str, Any]) -> Verdict:
     least = max(1, BUILT_AND_EQUAL.get(series, BUILT_AND_EQUAL_OF_ANOTHER) // every)
     claim = f"at least {least} samples are built and equal to eager"
-    if "uncompared" not in built:
-        most = min(built["equal"], built["graphs"])
-        told = f"at most {most} of {built['compiles']}: what compared nothing counted as equal"
-        return Verdict(claim, None, told)
     uncompared = sum(map(len, built["uncompared"].values()))
     told = f"{built['equal']} of {built['compiles']}; unequal: {len(built['unequal'])}; not compared: {uncompared}"
     return Verdict(claim, built["equal"] >= least, told)
@@ -363,11 +355,6 @@ def _control(series: str, plain: Mapping[str, Any]) -> Verdict:
     if row is not None and row.layout_constraint == "none":
         # There is no layout constraint that a plain set proxy could lose.
         return Verdict(claim, None, "no control on this series")
-    if "lost" not in plain:
-        told = (
-            f"{plain['code']} of {plain['compiles']} in their code; what was lost counted as differing, too"
-        )
-        return Verdict(claim, plain["code"] >= PLAIN_AT_LEAST, told)
     told = f"{plain['differing']} of {plain['compiles']}, {plain['code']} of them in their code"
     lost = "; ".join(f"{how}: {count}" for how, count in sorted(Counter(plain["lost"].values()).items()))
     holds = plain["differing"] >= PLAIN_AT_LEAST and not lost
@@ -407,7 +394,7 @@ def page(data: Mapping[str, Mapping[str, Any]]) -> str:
             f"{found['ways']['stock']['graphs']:,}",
             _graphless(*found["kinds"].values()),
             f"{found['fallbacks']:,}",
-            f"{len(unstable_in(found))}",
+            f"{len(found['left_out'])}",
             *(str(len(found["ways"][way]["differing"])) for way in list(WAYS)[2:]),
         )
         for series, found in data.items()
@@ -427,11 +414,8 @@ def _taken(series: str, every: int) -> str:
 
 
 def _graphless(*counts: Mapping[str, Any]) -> str:
-    """Return how many compiles made no graph; where nobody has counted, the fewest that it can be."""
-    if all("without_graph" in each for each in counts):
-        return f"{sum(each['without_graph'] for each in counts):,}"
-    fewest = sum(max(0, each["compiles"] - each["graphs"]) for each in counts)
-    return f"at least {fewest:,}" if fewest else NOT_COUNTED
+    """Return how many compiles made no graph."""
+    return f"{sum(each['without_graph'] for each in counts):,}"
 
 
 def _section(series: str, found: Mapping[str, Any]) -> str:
@@ -459,19 +443,15 @@ def _section(series: str, found: Mapping[str, Any]) -> str:
         + _differing_in(found)
         + _lost_in(found)
         + _unequal(found["built"])
-        + _listed("Built, and not compared with eager", found["built"].get("uncompared", {}))
+        + _listed("Built, and not compared with eager", found["built"]["uncompared"])
         + _listed("Without samples here, or not traced", found["missing"])
     )
     return text.rstrip("\n") + "\n"
 
 
 def _minutes(found: Mapping[str, Any]) -> str:
-    others = (found["built"], found["plain"])
-    seconds = [part.get("seconds", 0) for part in (*found["ways"].values(), *others)]
-    is_whole = all("seconds" in part for part in others)
-    return f"the processes took {sum(seconds) / 60:.0f} minutes in sum" + (
-        "" if is_whole else " (of the built samples and of the plain set proxy: not counted)"
-    )
+    parts = (*found["ways"].values(), found["built"], found["plain"])
+    return f"the processes took {sum(part['seconds'] for part in parts) / 60:.0f} minutes in sum"
 
 
 def _errors(errors: Mapping[str, int]) -> str:
@@ -479,19 +459,11 @@ def _errors(errors: Mapping[str, int]) -> str:
     return ", ".join(f"`{name}` {count}" for name, count in ordered) or "none"
 
 
-def unstable_in(found: Mapping[str, Any]) -> Mapping[str, list[str]]:
-    """Return the fields of each compile in which any two of all runs of stock differ."""
-    unstable: Mapping[str, list[str]] = found.get("left_out", found["ways"]["stock again"]["differing"])
-    return unstable
-
-
 def _left_out(found: Mapping[str, Any]) -> str:
     title = "Left out of the comparison, because runs of stock differ in it"
-    if "left_out" not in found:
-        title += "; all else of these compiles was left out, too"
     second = found["ways"]["stock again"]["differing"]
     lines = []
-    for name, what in unstable_in(found).items():
+    for name, what in found["left_out"].items():
         # A whole message is not among what the second run is said to differ in.
         is_late = name not in second and what != [MESSAGE]
         late = "; the first two runs agreed, and another did not" if is_late else ""
@@ -517,8 +489,7 @@ def _differing_in(found: Mapping[str, Any]) -> str:
 
 def _lost_in(found: Mapping[str, Any]) -> str:
     ended: dict[tuple[str, str], list[str]] = {}
-    plain = {"lost": found["plain"].get("lost", {})}
-    for way, seen in (*_all_ways(found), (PLAIN, plain)):
+    for way, seen in (*_all_ways(found), (PLAIN, found["plain"])):
         for name, how in seen["lost"].items():
             ended.setdefault((name, how), []).append(way)
     lines = [f"- `{name}`: {how}, in {', '.join(ways)}" for (name, how), ways in ended.items()]

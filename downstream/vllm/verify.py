@@ -192,7 +192,7 @@ def hang(runs: Runs) -> Iterable[Verdict]:
             f"{layers} dense layers, nothing allowed: texts of more than 100,000 characters are cut, and lowering "
             "takes less than half of stock's time",
             nothing.cut > 0 and nothing.total("lowering_seconds") < half,
-            f"{nothing.cut} texts; {nothing.total('lowering_seconds'):.1f} s of lowering",
+            f"texts cut: {nothing.cut}; {nothing.total('lowering_seconds'):.1f} s of lowering",
         )
     stock, ours = runs.pair(f"functional kernels, {NOT_SURVIVED} dense layers", deep)
     yield Verdict(
@@ -214,7 +214,7 @@ def hang(runs: Runs) -> Iterable[Verdict]:
         and is_active(nothing, is_allowed=False)
         and nothing.cut > 0
         and have_same_answers(ours, nothing),
-        f"{nothing.cut} texts; {nothing.total('lowering_seconds'):.1f} s of lowering",
+        f"texts cut: {nothing.cut}; {nothing.total('lowering_seconds'):.1f} s of lowering",
     )
 
 
