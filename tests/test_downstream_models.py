@@ -24,7 +24,7 @@ import measurement
 import server
 from architectures import ALL
 from measurement import OTHERS, PARTS, PROXY, RUNS, Plan, merged
-from promises import verdicts
+from promises import differing, verdicts
 from server import Ran, Server
 
 Found = dict[str, Any]
@@ -157,6 +157,24 @@ def test_a_difference(way: str, change: Found, claim: str) -> None:
         found["shallow"]["built"][way]["training"] = found["shallow"]["built"][way]["training"] | change
 
     assert set(told(differ)) == {claim}
+
+
+@pytest.mark.parametrize(
+    ("part", "way"),
+    [("shallow", ("built", "graph")), ("shallow", ("built", "set_proxy")), ("real", ("ours",))],
+)
+@pytest.mark.parametrize(
+    "change", [{"differences": ["guards"]}, {"seconds": None, "differences": ["not compared"]}]
+)
+def test_which_differ(part: str, way: tuple[str, ...], change: Found) -> None:
+    """An architecture differs where one of its runs does, or did not end, in any way with lowering-hooks."""
+    found = {each.name: one() for each in ALL}
+    assert differing(found) == []
+    runs = found["BERT"][part]
+    for name in way:
+        runs = runs[name]
+    runs["training"] = runs["training"] | change
+    assert differing(found) == ["BERT"]
 
 
 def test_a_slow_compile() -> None:
@@ -390,17 +408,6 @@ def test_a_run_of_some_libraries(script, monkeypatch, capsys) -> None:
     assert chosen.pop() == ["UNet"]
     with pytest.raises(SystemExit):
         script.main(["--library", "keras"])
-
-
-def test_how_long_stock_had(script) -> None:
-    """The page says it of each compile that was given other seconds than the others, or too few."""
-    found = {name: one()["real"] for name in ("BERT", "ViT", "UNet")}
-    assert script._deadlines(found) == "Stock had 30 s more than the compile takes without texts."
-    found["ViT"]["stock"]["forward"]["deadline"] = 30.0
-    some = "Stock had 30 s more than the compile takes without texts in 2 of 3 compiles, and 30 s in all in the others"
-    assert script._deadlines(found) == f"{some}."
-    found["ViT"]["textless"] = {"forward": {"seconds": 40.0}}
-    assert script._deadlines(found) == f"{some}, less than that in ViT (forward)."
 
 
 def test_leaving_early_closes(stand_ins) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+# What is installed, and so what a measurement is of.
+PACKAGE = ("lowering_hooks", "compat", "_lowering_hooks_autoload.py")
 
 
 def facts() -> dict[str, Any]:
@@ -43,14 +45,22 @@ def cores() -> int:
 def commit() -> str:
     """Return the commit of the checkout, with ``-dirty`` where the package is another; "" where git cannot tell."""
     head = _git("rev-parse", "--short", "HEAD")
-    return (
-        f"{head}-dirty" if head and _git("status", "--porcelain", "--", "lowering_hooks", "compat") else head
-    )
+    return f"{head}-dirty" if head and _git("status", "--porcelain", "--", *PACKAGE) else head
+
+
+def has_package_of(commit: str) -> bool:
+    """Return whether the package in the checkout is that of a commit but for its version; not where git cannot tell."""
+    ran = _ran("diff", "--ignore-matching-lines=^__version__ = ", commit, "--", *PACKAGE)
+    return ran is not None and ran.returncode == 0 and not ran.stdout
 
 
 def _git(*arguments: str) -> str:
+    ran = _ran(*arguments)
+    return ran.stdout.strip() if ran is not None and ran.returncode == 0 else ""
+
+
+def _ran(*arguments: str) -> subprocess.CompletedProcess[str] | None:
     git = shutil.which("git")
     if git is None:
-        return ""
-    ran = subprocess.run([git, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    return ran.stdout.strip() if ran.returncode == 0 else ""
+        return None
+    return subprocess.run([git, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)

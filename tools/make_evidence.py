@@ -3,12 +3,14 @@
 ``python tools/make_evidence.py`` makes the page of the files that the sessions left in ``docs/`` and
 ``benchmarks/``.  What no session has measured is a row as well, and says so.  ``--check`` changes nothing, and fails
 where the page is not the one that the files make.  Both fail where the README does not quote the figures of the files.
-It needs nothing but the standard library and ``packaging``.
+Without ``--check`` it also fails, once the page is written, where that names a commit whose package is not the
+checkout's: what was measured with it is to be measured again.  It needs git, and nothing else but ``packaging``.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,8 +26,9 @@ sys.path[:0] = [
 
 import pages
 from draw import measured_in
+from machine import has_package_of
 from printed_ir.runs import has_ended
-from promises import verdicts
+from promises import differing, verdicts
 from targets import outcomes
 from verdicts import Verdict, held
 
@@ -45,8 +48,8 @@ the details. Figures are those of the last run that was written down.
 """
 
 TAIL = """
-"Differ" counts what came out otherwise than in stock, after what also differs between runs of stock was left out;
-the pages list every one.
+"Differ" counts what came out otherwise than in stock, after what also differs between runs of stock was left out.
+Each page says what that was. On each series the random graphs are the same ones, as far as it has what they are made of.
 
 `nox -s contract` and `nox -s new-release` pass or fail, and write nothing down: the first installs patch releases that
 are not in the table and checks that what is hooked is as expected, the second says whether PyTorch has a release that
@@ -116,13 +119,13 @@ def samples() -> Iterator[Row]:
         found = json.loads(file.read_text())
         stock = found["ways"]["stock"]
         ways = _hooked(found)
-        differ = sum(len(seen["differing"]) for seen in ways)
+        differ = _differing(found)
         graphless = sum(kind["without_graph"] for kind in found["kinds"].values())
         yield Row(
             "PyTorch's own samples of its operators, forward, backward and dynamic",
             f"PyTorch {found['torch']}: {stock['compiles']:,} compiles of {found['operators']} operators, "
             f"{stock['graphs']:,} graphs (compiles without one: {graphless:,}), {found['fallbacks']:,} implicit fallbacks; in {len(ways)} ways each",
-            f"{differ} differ; {len(found['left_out'])} differ between runs of stock; "
+            f"differ: {differ}; differ between runs of stock: {len(found['left_out'])}; "
             + _built(found["built"]),
             measured([found]),
             "[PyTorch's own samples](downstream-pytorch.md)",
@@ -134,12 +137,18 @@ def _hooked(found: Mapping[str, Any]) -> list[Any]:
     return [seen for way, seen in found["ways"].items() if way not in ("stock", "stock again")]
 
 
+def _differing(found: Mapping[str, Any]) -> int:
+    """Return how many compiles of PyTorch's samples differ from stock, built or not, in all ways together."""
+    built = [seen for way, seen in found["built"]["ways"].items() if way != "stock"]
+    return sum(len(seen["differing"]) for seen in (*_hooked(found), *built))
+
+
 def _built(built: Mapping[str, Any]) -> str:
     """Return what came of the samples that were built, run and compared with eager."""
     uncompared = sum(map(len, built["uncompared"].values()))
     return (
-        f"of {built['compiles']} that were built, {built['equal']} are equal to eager, {len(built['unequal'])} are not, "
-        f"and {uncompared} had nothing to compare"
+        f"built: {built['compiles']}, of them equal to eager in stock: {built['equal']}, unequal: {len(built['unequal'])}, "
+        f"with nothing to compare: {uncompared}"
     )
 
 
@@ -150,8 +159,8 @@ def random_graphs() -> Iterator[Row]:
             "random graphs with custom ops",
             f"PyTorch {found['torch']}: {found['graphs']:,} graphs, {found['totals']['compiled']:,} of which stock "
             "compiles; in 4 ways each",
-            f"{found['findings']} differ in both compiles of a way, {len(found['once'])} in one of the two; "
-            f"{len(found['unstable'])} differ between two runs of stock",
+            f"differ in both compiles of a way: {found['findings']}, in one of the two: {len(found['once'])}; "
+            f"differ between two runs of stock: {len(found['unstable'])}",
             measured([found]),
             "[Random graphs](random-graphs.md)",
         )
@@ -167,7 +176,7 @@ def models() -> Iterator[Row]:
         runs = [run for part in parts for run in part["measured"]]
         releases = sorted({run["versions"]["torch"] for run in runs})
         yield Row(
-            "whole models with custom ops in them, forward and a training step",
+            "whole models with custom ops in them, forward and training (loss and gradients)",
             f"PyTorch {', '.join(releases)}: {sum('shallow' in each for each in architectures)} architectures "
             f"of {len(libraries)} libraries, {sum('real' in each for each in architectures)} of them at full depth",
             held(verdicts(found["architectures"])),
@@ -272,15 +281,15 @@ def quoted() -> str:
     """Return what the README says of this, with the figures that the files have."""
     known = [json.loads(file.read_text()) for file in (DOCS / "downstream-pytorch").glob("*.json")]
     graphs = sum(found["ways"]["stock"]["graphs"] for found in known)
-    differ = sum(len(seen["differing"]) for found in known for seen in _hooked(found))
+    differ = sum(map(_differing, known))
     drawn = read("random-graphs.json").values()
     compiled = sum(found["totals"]["compiled"] for found in drawn)
     differ += sum(found["findings"] + len(found["once"]) for found in drawn)
     whole = read("downstream-models.json")["architectures"]
-    differ += sum(not verdict.holds for verdict in verdicts(whole))
+    differ += len(differing(whole))
     return (
-        f"{graphs:,} graphs of PyTorch's own samples, {compiled:,} random graphs and {len(whole)} whole models: "
-        f"{differ} differ"
+        f"{graphs:,} graphs of PyTorch's own samples, {compiled:,} compiles of random graphs and {len(whole)} whole "
+        f"models: {differ} differ"
     )
 
 
@@ -299,7 +308,18 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     PAGE.write_text(page())
-    return int(not is_quoted())
+    for commit in sorted(of_other_code()):
+        print(
+            f"measured with other code of the package than this checkout has: commit {commit}",
+            file=sys.stderr,
+        )
+    return int(not is_quoted() or bool(of_other_code()))
+
+
+def of_other_code() -> set[str]:
+    """Return the commits that the page names and whose package differs from the checkout's, or that git lacks."""
+    named = set(re.findall(r"commit (\w+(?:-dirty)?)", PAGE.read_text()))
+    return {commit for commit in named if not has_package_of(commit)}
 
 
 if __name__ == "__main__":

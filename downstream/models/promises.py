@@ -154,6 +154,20 @@ def is_same(record: Found) -> bool:
     return record["seconds"] is not None and record["differences"] == []
 
 
+def differing(found: Mapping[str, Found]) -> list[str]:
+    """Return the architectures of which any run with lowering-hooks did not end, or differs from stock."""
+    return [name for name, parts in found.items() if not all(map(is_same, _hooked(parts)))]
+
+
+def _hooked(parts: Found) -> Iterator[Found]:
+    """Return the records of all runs with lowering-hooks, at either depth."""
+    shallow, real = (parts.get(part, {}) for part in PARTS)
+    for mode in OTHERS:
+        for ways in (shallow.get("built", {}), shallow.get("generated", {})):
+            yield from ways.get(mode, {}).values()
+    yield from real.get("ours", {}).values()
+
+
 def tells(part: Found) -> set[str]:
     """Return what differs under a plain set proxy."""
     return {what for one in part.get("generated", {}).get(PROXY, {}).values() for what in one["differences"]}

@@ -68,11 +68,15 @@ COLUMNS_OF_SHALLOW: Final = (
     "built",
     "a plain set proxy differs in",
 )
-HEAD_OF_REAL: Final = """\
+HEAD_OF_REAL: Final = f"""\
 ## At the depth of a published model
 
-What is generated is not built. Nothing is allowed: it is the limit of 100,000 characters that ends the hang. "Without
-texts" is a stock that writes no text of any op: it says what the rest takes. "Hangs" is a stock that did not end in the seconds in brackets and was in the text of an op then. "Late" is one that was elsewhere then: it may have ended, had it been given longer. "RecursionError" is a text that nests too deep for Python: the compile fails. Where stock's forward graph does not end, its training, which begins with the same graph, is not tried.
+What is generated is not built. Nothing is allowed: it is the limit of 100,000 characters that ends the hang. Two
+numbers are of forward and of training. "Without texts" is a stock that writes no text of any op: it says what the rest
+takes, and stock has {FOR_TEXTS:g} s more than that. "Hangs" is a stock that did not end in the seconds in brackets and was in
+the text of an op then. "Late" is one that was elsewhere then: it may have ended, had it been given longer.
+"RecursionError" is a text that nests too deep for Python: the compile fails. Where stock's forward graph does not end,
+its training, which begins with the same graph, is not tried.
 """
 COLUMNS_OF_REAL: Final = (
     "architecture",
@@ -93,12 +97,11 @@ def page(found: Mapping[str, Found]) -> str:
         _shallow_row(name, one["library"], one["shallow"]) for name, one in found.items() if "shallow" in one
     ]
     real = [_real_row(name, one["model"], one["real"]) for name, one in found.items() if "real" in one]
-    deadlines = _deadlines({name: one["real"] for name, one in found.items() if "real" in one})
     return (
         f"{HEAD}\n{_circumstances([one for part in parts for one in part['measured']])}\n\n"
         f"{claims(verdicts(found))}\n\n"
         f"{HEAD_OF_SHALLOW}\n{table(COLUMNS_OF_SHALLOW, shallow)}\n"
-        f"\n{HEAD_OF_REAL}\n{deadlines}\n\n{table(COLUMNS_OF_REAL, real)}\n"
+        f"\n{HEAD_OF_REAL}\n{table(COLUMNS_OF_REAL, real)}\n"
     )
 
 
@@ -114,26 +117,6 @@ def _circumstances(measured: list[Found]) -> str:
         f"{'; '.join(sorted(versions))}; {' to '.join(days[:1] + days[1:][-1:])}, {'; '.join(sorted(machines))}; "
         f"{minutes:.0f} minutes as the sum over the architectures, some of which were measured at the same time."
     )
-
-
-def _deadlines(real: Mapping[str, Found]) -> str:
-    """Say how long stock had, and where that was too short for a compile without texts."""
-    had = [
-        (name, run, stock["deadline"], one["textless"][run]["seconds"])
-        for name, one in real.items()
-        for run, stock in one["stock"].items()
-        if "deadline" in stock
-    ]
-    # Earlier measurements gave each compile the same seconds.
-    fixed = [each for each in had if each[2] < each[3] + FOR_TEXTS]
-    said = f"Stock had {FOR_TEXTS:g} s more than the compile takes without texts"
-    if fixed:
-        least = min(seconds for *_, seconds, _ in fixed)
-        said += f" in {len(had) - len(fixed)} of {len(had)} compiles, and {least:g} s in all in the others"
-    short = [f"{name} ({run})" for name, run, seconds, textless in fixed if seconds < textless]
-    if short:
-        said += f", less than that in {', '.join(short)}"
-    return f"{said}."
 
 
 def _shallow_row(name: str, library: str, found: Found) -> tuple[str, ...]:

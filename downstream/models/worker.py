@@ -211,7 +211,7 @@ def register_attention(ops: Ops) -> None:
 
 
 def step(whole: Any, inputs: Any, run: str) -> list[Any]:
-    """Return what a model gives; in training, the loss, all gradients, and the parameters after one step."""
+    """Return what a model gives; in training, the loss and all gradients."""
     if run == "forward":
         with torch.no_grad():
             return [whole(**inputs)]
