@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GRAPH = {"functions": [], "lines": ["a = op(x)"]}
+# How many graphs were built, and how many of those stock compiled.
+BUILT = {"built and run": [90, 80]}
 
 
 def run_of(graphs: int, **other: Any) -> dict[str, Any]:
@@ -28,7 +30,7 @@ def run_of(graphs: int, **other: Any) -> dict[str, Any]:
         "minutes": 1, "graphs": graphs, "findings": 0, "errors": {}, "unstable": [], "once": [],
         "totals": {"compiled": graphs, "wrappers": 1, "guards": 0, "tensors handed to kernels": graphs},
         "ways": {way: {**counted, "cut": graphs, "same": graphs if way in HOOKED else 0} for way in WAYS},
-        "parts": {"output": {"Tensor": [graphs, graphs], "int": [20, 20]}},
+        "parts": {"output": {"Tensor": [graphs, graphs], "int": [20, 20]}, "compile": BUILT},
     }  # fmt: skip
     return found | other
 
@@ -58,7 +60,7 @@ def test_stock_may_differ_from_itself_in_few() -> None:
 
 def test_a_part_that_few_graphs_have() -> None:
     """It breaks a claim where all planned graphs were compared; else the page names it, and how many were compared."""
-    parts = {"output": {"Tensor": [60, 60], "int": [4, 0]}}
+    parts = {"output": {"Tensor": [60, 60], "int": [4, 0]}, "compile": BUILT}
     whole, small = run_of(GRAPHS, parts=parts), run_of(60, parts=parts)
     assert broken_claims("2.15", whole) == ["PyTorch 2.15: output: int was drawn 4 times"]
     assert broken_claims("2.15", small) == []
@@ -78,6 +80,16 @@ def test_a_plain_proxy_that_differs_nowhere(series: str, must: bool) -> None:
     found["ways"]["plain"]["same"] = GRAPHS
     assert bool(broken_claims(series, found)) is must
     assert ("need not differ" in page({series: found})) is not must
+
+
+@pytest.mark.parametrize("way", HOOKED)
+def test_few_are_equal_to_eager(way: str) -> None:
+    """Half of the graphs that are built and that stock compiles have to be, in every hooked way."""
+    found = run_of(GRAPHS)
+    found["ways"][way]["equal to eager"] = 40
+    assert broken_claims("2.15", found) == []
+    found["ways"][way]["equal to eager"] = 39
+    assert broken_claims("2.15", found) == [f"PyTorch 2.15: {way}: 39 of 80 are equal to eager"]
 
 
 @pytest.mark.parametrize(("series", "must"), [("2.0", False), ("2.4", False), ("2.5", True)])
@@ -117,23 +129,25 @@ def compiled(monkeypatch) -> Callable[[int], int]:
     return measure
 
 
-def test_a_smaller_run_replaces_nothing(files, compiled, capsys) -> None:
-    """It is written elsewhere, with a page of its own, and says where; the larger run and its page stay."""
+@pytest.mark.parametrize("known", [None, 9, 301])
+def test_a_smaller_run_is_no_evidence(files, compiled, capsys, known: int | None) -> None:
+    """It is written elsewhere, with a page of its own, and says where, whatever is known of its series."""
     data, smaller = files
-    larger = json.dumps({"2.15": run_of(301)})
-    data.write_text(larger)
+    before = json.dumps({"2.15": run_of(known)} if known else {})
+    data.write_text(before)
     compiled(10)
-    assert data.read_text() == larger
+    assert data.read_text() == before
     assert json.loads(smaller.read_text())["2.15"]["graphs"] == 11
     assert "11 of 2,000 planned" in smaller.with_suffix(".md").read_text()
     assert f"in {smaller}" in capsys.readouterr().out
 
 
-def test_a_larger_run_replaces_a_smaller_one(files, compiled) -> None:
-    """It is written where the smaller one was, beside what other series have there."""
+def test_a_whole_run_is_evidence(files, compiled, monkeypatch) -> None:
+    """It is written where the last one was, once it has ended, beside what other series have there."""
     data, smaller = files
+    monkeypatch.setattr(make_random_graphs, "GRAPHS", 60)
     data.write_text(json.dumps({"2.15": run_of(9), "2.4": run_of(5)}))
-    compiled(10)
+    compiled(60)
     found = json.loads(data.read_text())
-    assert {series: run["graphs"] for series, run in found.items()} == {"2.15": 11, "2.4": 5}
-    assert not smaller.exists()
+    assert {series: run["graphs"] for series, run in found.items()} == {"2.15": 61, "2.4": 5}
+    assert json.loads(smaller.read_text())["2.15"]["graphs"] < 61
