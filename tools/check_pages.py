@@ -1,7 +1,8 @@
-"""Checks that each page that is made from data is the one that its data make, and that data name no folder of a machine.
+"""Checks that each page that is made from data is the one that its data make, and that what it claims holds.
 
-``python tools/check_pages.py`` fails where one is not, and names the program that writes it.  It needs nothing
-but the standard library and ``packaging``.
+``python tools/check_pages.py`` fails where one is not, and names the program that writes it.  It also fails where a
+claim of a page does not hold, and where data name a folder of a machine.  It needs nothing but the standard library
+and ``packaging``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from verdicts import FAILS
+
 # Lists the programs that write the pages, with the arguments that have them compare instead.
 WRITERS = (
     ("tools/make_compatibility.py", "--check"),
@@ -28,7 +33,7 @@ WRITERS = (
     ("benchmarks/draw.py", "--check", "benchmarks/results", "docs"),
 )
 # Matches the beginning of a path in the folders where clones and temporary files stand.
-MACHINE_PATH = re.compile(r"/(?:tmp|root|home|Users|private|workspace|builds)/[^\s\"']*")
+MACHINE_PATH = re.compile(r"/(?:tmp|root|home|Users|private|work|workspace|builds|mnt|opt|srv|var)/[^\s\"']*")
 
 
 def machine_paths() -> Iterator[str]:
@@ -39,10 +44,18 @@ def machine_paths() -> Iterator[str]:
                 yield f"{file.relative_to(ROOT)}: names a folder of the machine that measured: {path[0]}"
 
 
+def failing_claims() -> Iterator[str]:
+    """Yield a line for each claim of a page that does not hold."""
+    for file in sorted((ROOT / "docs").glob("*.md")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if f"| {FAILS} |" in line:
+                yield f"{file.relative_to(ROOT)}: a claim does not hold: {line}"
+
+
 def main() -> int:
-    """Have every program compare; return 1 where a page differs, or data name a folder."""
+    """Have every program compare; return 1 where a page differs, a claim does not hold, or data name a folder."""
     status = 0
-    for line in machine_paths():
+    for line in (*machine_paths(), *failing_claims()):
         print(line, file=sys.stderr)
         status = 1
     # Some import the package, which Python then finds in the checkout, without an install.

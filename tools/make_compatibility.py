@@ -2,7 +2,8 @@
 
 ``python tools/make_compatibility.py MEASURED`` takes in ``MEASURED/SERIES/*.json``, as ``nox -s tests`` leaves
 them; a series that was not run keeps what its last run measured.  ``--check`` changes nothing, and fails where
-the page is not the one that the JSON makes.  It needs nothing but the standard library and ``packaging``.
+the page is not the one that the JSON makes.  Both fail where a series was not measured, a test failed, or code or
+strides are not stock's.  It needs nothing but the standard library and ``packaging``.
 """
 
 from __future__ import annotations
@@ -114,16 +115,38 @@ def line(row: Release, data: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def broken_claims(data: dict[str, Any]) -> list[str]:
+    """Return what must hold of every series of the table and does not, one sentence each."""
+    broken = [f"PyTorch {row.series} was not measured" for row in RELEASES if row.series not in data]
+    for series, measured in data.items():
+        suite, fidelity = measured["suite"], measured["fidelity"]
+        counts = {
+            "tests failed": suite["failed"],
+            "cases have other generated code than stock": fidelity["cases"] - fidelity["cases_identical"],
+            "tensors have other strides than in stock, by call_function": fidelity[
+                "changed_by_call_function"
+            ],
+            "tensors have other strides than in stock, by set_proxy": fidelity["changed_by_set_proxy"],
+        }
+        broken += [f"PyTorch {series}: {count} {what}" for what, count in counts.items() if count]
+    return broken
+
+
 def main(arguments: list[str]) -> int:
-    if arguments == ["--check"]:
-        return pages.check(PAGE, page(json.loads(DATA.read_text())), "nox -s compatibility")
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
-    data = take_in(Path(arguments[0]))
-    DATA.write_text(json.dumps(data, indent=1) + "\n")
-    PAGE.write_text(page(data))
-    return 0
+    if arguments == ["--check"]:
+        data = json.loads(DATA.read_text())
+        differs = pages.check(PAGE, page(data), "nox -s compatibility")
+    else:
+        data, differs = take_in(Path(arguments[0])), 0
+        DATA.write_text(json.dumps(data, indent=1) + "\n")
+        PAGE.write_text(page(data))
+    broken = broken_claims(data)
+    for claim in broken:
+        print(claim, file=sys.stderr)
+    return differs or int(bool(broken))
 
 
 if __name__ == "__main__":

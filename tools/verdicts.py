@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lowering_hooks.cli.tables import table
+
+# Says on a page that a claim does not hold.
+FAILS: Final = "FAILS"
 
 
 class Verdict(NamedTuple):
@@ -24,7 +27,7 @@ class Verdict(NamedTuple):
     @property
     def word(self) -> str:
         """``holds``, ``FAILS`` or ``no verdict``."""
-        return {True: "holds", False: "FAILS", None: "no verdict"}[self.holds]
+        return {True: "holds", False: FAILS, None: "no verdict"}[self.holds]
 
     def __str__(self) -> str:
         return f"{self.word}: {self.claim} ({self.seen})" if self.seen else f"{self.word}: {self.claim}"
