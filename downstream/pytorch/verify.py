@@ -72,7 +72,7 @@ _UNWRITTEN: Final = (
     "an index in the message comes from memory that no kernel has written, since nothing was built"
 )
 # Says why stock differs from itself, or from eager, by how the names of the compiles begin.  Each was seen in further
-# runs of these compiles.
+# runs of some compiles of that operator.
 REASONS: Final = {
     "op_db/sgn/": "a comment in the code has the address of a constant",
     "op_db/nn.functional.conv": (
