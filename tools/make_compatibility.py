@@ -78,8 +78,8 @@ def page(data: dict[str, Any]) -> str:
     machines: dict[str, list[str]] = {}
     for series, measured in data.items():
         suite = measured["suite"]
-        # Earlier files name no commit.
-        commit = f", commit {suite['commit']}" if suite.get("commit") else ""
+        # There is none where git could not tell it.
+        commit = f", commit {suite['commit']}" if suite["commit"] else ""
         run = f"{suite['date']}, {suite['cpu']}, {suite['cores']} cores{commit}"
         machines.setdefault(run, []).append(series)
     where = "\n".join(f"- {machine}: {', '.join(series)}" for machine, series in machines.items())

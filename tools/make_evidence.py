@@ -132,15 +132,14 @@ def samples() -> Iterator[Row]:
         )
 
 
-def _hooked(found: Mapping[str, Any]) -> list[Any]:
-    """Return what was found of PyTorch's samples in each way that is not stock."""
-    return [seen for way, seen in found["ways"].items() if way not in ("stock", "stock again")]
+def _hooked(part: Mapping[str, Any]) -> list[Any]:
+    """Return what was found in each way that is not stock, of PyTorch's samples or of those that were built."""
+    return [seen for way, seen in part["ways"].items() if way not in ("stock", "stock again")]
 
 
 def _differing(found: Mapping[str, Any]) -> int:
     """Return how many compiles of PyTorch's samples differ from stock, built or not, in all ways together."""
-    built = [seen for way, seen in found["built"]["ways"].items() if way != "stock"]
-    return sum(len(seen["differing"]) for seen in (*_hooked(found), *built))
+    return sum(len(seen["differing"]) for part in (found, found["built"]) for seen in _hooked(part))
 
 
 def _built(built: Mapping[str, Any]) -> str:
@@ -307,19 +306,21 @@ def main(arguments: list[str]) -> int:
     if arguments:
         print(__doc__, file=sys.stderr)
         return 2
-    PAGE.write_text(page())
-    for commit in sorted(of_other_code()):
+    text = page()
+    PAGE.write_text(text)
+    others = of_other_code(text)
+    for commit in others:
         print(
             f"measured with other code of the package than this checkout has: commit {commit}",
             file=sys.stderr,
         )
-    return int(not is_quoted() or bool(of_other_code()))
+    return int(not is_quoted() or bool(others))
 
 
-def of_other_code() -> set[str]:
-    """Return the commits that the page names and whose package differs from the checkout's, or that git lacks."""
-    named = set(re.findall(r"commit (\w+(?:-dirty)?)", PAGE.read_text()))
-    return {commit for commit in named if not has_package_of(commit)}
+def of_other_code(text: str) -> list[str]:
+    """Return the commits that a page names and whose package differs from the checkout's, or that git lacks."""
+    named = sorted(set(re.findall(r"commit (\w+(?:-dirty)?)", text)))
+    return [commit for commit in named if not has_package_of(commit)]
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def test_a_claim_that_fails(root) -> None:
     ]
 
 
-@pytest.mark.parametrize("folder", ["/home/me", "/var/x", "/work/clone", "/mnt/disk", "/Users/me"])
+@pytest.mark.parametrize("folder", ["/home/me", "/var/x", "/srv/clone", "/mnt/disk", "/Users/me"])
 @pytest.mark.parametrize(
     "file", ["docs/a.json", "docs/sub/a.json", "benchmarks/a.json", "benchmarks/results/a.json"]
 )
