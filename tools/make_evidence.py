@@ -49,7 +49,8 @@ the details. Figures are those of the last run that was written down.
 
 TAIL = """
 "Differ" counts what came out otherwise than in stock, after what also differs between runs of stock was left out.
-Each page says what that was. On each series the random graphs are the same ones, as far as it has what they are made of.
+Each page says what that was. The random graphs are the same ones on each series, as far as the series has what they are
+made of.
 
 `nox -s contract` and `nox -s new-release` pass or fail, and write nothing down: the first installs patch releases that
 are not in the table and checks that what is hooked is as expected, the second says whether PyTorch has a release that

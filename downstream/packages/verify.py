@@ -58,7 +58,7 @@ has the code.
 These were looked at with PyTorch 2.12.1 on 2026-11-29, and left out, because on a CPU no op of theirs comes to an
 implicit fallback that runs. zentorch 2.12.1.1 gives 59 of its 62 ops lowerings of its own; of the others two have no kernel
 for tensors of type Meta, which a compile wants, and one takes and returns nothing. The ops of torchcodec 0.17.0 have no
-such kernel. Those of executorch 1.5.1 that serve a model (`llama`) have no other one. The libraries of
+such kernel. Those of executorch 1.5.1 that serve a model (`llama`) have no kernel but that. The libraries of
 torchaudio 2.11.1, xformers 0.0.35 and sgl-kernel 0.3.21 do not load with this PyTorch, or without a GPU. torch-scatter, torch-sparse,
 torch-cluster, natten, flash-attn, mamba-ssm and causal-conv1d have no wheels.
 """

@@ -67,7 +67,7 @@ UNEQUAL_AT_MOST: Final = 0.01
 # A worker holds at most so many bytes (1.3 GiB).
 MEMORY: Final = 1.3 * 2**30
 
-# Stands for two operators of which that is so.
+# Is the reason of two operators.
 _UNWRITTEN: Final = (
     "an index in the message comes from memory that no kernel has written, since nothing was built"
 )

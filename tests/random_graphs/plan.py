@@ -70,8 +70,8 @@ class Expected(NamedTuple):
         handed: Kernels of custom ops are handed at least so many tensors.
         fallbacks: Each hooked way counts at least so many implicit fallbacks.
         equal: Of the graphs that are built and that stock compiles, at least so many are equal to eager in each hooked
-            way. Stock itself is not in the others: an op in front of a gradient has none, or Inductor leaves out a
-            cast to float16 and back.
+            way. In the others stock is unequal, too: a gradient stands behind an op that has none, or Inductor leaves
+            out a cast to float16 and back.
         unstable: Two compiles of stock may differ in so many, beside one: PyTorch warns of some ops once in a process,
             and the process that compiles as stock again meets such an op in another graph than stock's.
         made_to_differ: In each of these ways one graph at least must differ.
